@@ -1,0 +1,55 @@
+"""The one list of reason codes: why an object, entry, field or batch was set aside, and what to do about it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What a code means, and the next step for the person who reads it."""
+
+    level: str  # object, entry, batch
+    meaning: str
+    next_step: str
+
+
+REASONS: dict[str, Reason] = {
+    # objects
+    "unknown_tenant": Reason("object", "No such tenant.", "Add the tenant, then replay; or remove the object."),
+    "unknown_feed": Reason("object", "The tenant has no such feed.", "Add the feed to the tenant, then replay."),
+    "empty_object": Reason("object", "The object has no bytes.", "Ask the sender to send it again."),
+    "object_gone": Reason(
+        "object", "The object version was deleted before it was read.", "Ask the sender to send it again."
+    ),
+    "not_sealed": Reason("object", "The object is in no sealed format that the feed accepts.", "Seal it and resend."),
+    "wrong_key": Reason(
+        "object", "The object was not sealed with this tenant's key, or for this place.", "Seal and send it again."
+    ),
+    "truncated": Reason("object", "The object ends too early.", "Ask the sender to send it again."),
+    "tampered": Reason("object", "The object's bytes were changed after sealing.", "Ask the sender to send it again."),
+    "bad_compression": Reason("object", "The content does not decompress.", "Ask the sender to send it again."),
+    "too_large": Reason("object", "The content is over the feed's size limit.", "Split it, or raise the limit."),
+    "ratio_exceeded": Reason("object", "The content expands more than allowed.", "Check the sender."),
+    "empty_payload": Reason("object", "The opened content is empty.", "Ask the sender to send it again."),
+    "not_json": Reason("object", "The opened content is not JSON.", "Check the feed's format."),
+    "not_a_bundle": Reason("object", "The content is neither a FHIR Bundle nor NDJSON.", "Check the feed's format."),
+    "unsupported_bundle_type": Reason("object", "Bundles of this type are not taken.", "Check the sender."),
+    "too_many_entries": Reason("object", "More entries than the feed's limit.", "Split it, or raise the limit."),
+    # entries
+    "entry_not_json": Reason("entry", "The line is not JSON.", "Correct it at the source and resend."),
+    "entry_not_object": Reason("entry", "The entry is not a JSON object.", "Correct it at the source and resend."),
+    "no_resource": Reason("entry", "The entry has no resource.", "Correct it at the source and resend."),
+    "no_resource_type": Reason("entry", "The entry has no resourceType.", "Correct it at the source and resend."),
+    "unknown_resource_type": Reason("entry", "FHIR R4 has no such type.", "Correct it at the source and resend."),
+    "invalid_resource": Reason("entry", "The resource breaks FHIR R4 at this place.", "Correct it and resend."),
+    "invalid_id": Reason("entry", "The resource's id is not a FHIR id.", "Correct it at the source and resend."),
+    "invalid_delete": Reason("entry", "The delete names no Type/id.", "Correct it at the source and resend."),
+    "too_deep": Reason("entry", "The resource is nested deeper than allowed.", "Check the sender."),
+    # batches
+    "gate_failed": Reason("batch", "A quality gate refused the batch.", "Look at the failed checks of the run."),
+    "attempts_exhausted": Reason("batch", "The batch failed at every attempt.", "Look at the runs' errors."),
+    "tenant_removed": Reason("batch", "The tenant was removed.", "Nothing to do, or add the tenant again."),
+    "internal_error": Reason("batch", "A defect of the platform.", "Report it with the run's id."),
+    # both
+    "lease_lost": Reason("batch", "Another worker took the batch over.", "Nothing to do."),
+    "store_unavailable": Reason("batch", "An outside system did not answer.", "It is tried again by itself."),
+}
