@@ -1,0 +1,231 @@
+"""Batches: what one run carries, and when a run is wanted for it.
+
+A batch is `formed`, then `claimed` by a run under a lease, `staged`, and in the end `published` or `set_aside`. Its
+objects move with it in the same transaction. Forming and requesting are here; what a run does with a batch is in
+`claims`, and offered here too.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from spv_platform.errors import UsageError
+from spv_platform.ledger import moves
+from spv_platform.ledger.claims import (
+    Claim,
+    check,
+    claim,
+    claim_of_run,
+    mark_gated,
+    mark_published,
+    mark_staged,
+    progress,
+    published_of_run,
+    release,
+    renew,
+    set_aside,
+)
+from spv_platform.ledger.db import Cursor
+from spv_platform.settings import Settings
+
+__all__ = [
+    "Claim",
+    "DueBatch",
+    "batch_rows",
+    "check",
+    "claim",
+    "claim_of_run",
+    "claim_waiting",
+    "count_open",
+    "due",
+    "form",
+    "form_compaction",
+    "form_rematch",
+    "mark_gated",
+    "mark_published",
+    "mark_requested",
+    "mark_staged",
+    "progress",
+    "published_of_run",
+    "release",
+    "release_set_aside",
+    "renew",
+    "set_aside",
+]
+
+
+@dataclass(frozen=True)
+class DueBatch:
+    """A batch that wants a run now."""
+
+    batch_id: str
+    tenant: str
+    kind: str
+    attempt: int
+
+
+def form(cur: Cursor, tenant: str, *, max_objects: int, max_bytes: int) -> str | None:
+    """Make a batch of what waits, oldest first, up to both limits but at least one object.
+
+    Objects that another transaction is taking are passed over.
+
+    Returns:
+        The new batch, or None when nothing waits.
+    """
+    cur.execute(
+        "SELECT seq, size_bytes FROM ops.object WHERE tenant = %s AND state = 'landed' AND batch_id IS NULL"
+        " ORDER BY seq LIMIT %s FOR UPDATE SKIP LOCKED",
+        (tenant, max_objects),
+    )
+    waiting = cur.fetchall()
+    if not waiting:
+        return None
+    totals = list(accumulate(size for _, size in waiting))
+    count = max(1, sum(total <= max_bytes for total in totals))
+    batch_id = moves.insert(cur, tenant, "load", objects=count, size_bytes=totals[count - 1])
+    cur.execute(
+        "UPDATE ops.object SET batch_id = %s WHERE seq = ANY(%s)", (batch_id, [seq for seq, _ in waiting[:count]])
+    )
+    return batch_id
+
+
+def form_rematch(cur: Cursor, tenant: str, criteria_version: int) -> str:
+    """Ask for the tenant's persons to be matched again; one that waits already is enough.
+
+    Returns:
+        The waiting batch, asked for the newest of the versions it was asked for.
+    """
+    _lock_tenant(cur, tenant)
+    cur.execute(
+        "UPDATE ops.batch SET criteria_version = greatest(criteria_version, %s) WHERE batch_id ="
+        " (SELECT batch_id FROM ops.batch WHERE tenant = %s AND kind = 'rematch' AND state = 'formed'"
+        " ORDER BY created_at LIMIT 1 FOR UPDATE) RETURNING batch_id",
+        (criteria_version, tenant),
+    )
+    row = cur.fetchone()
+    return row[0] if row else moves.insert(cur, tenant, "rematch", criteria_version=criteria_version)
+
+
+def form_compaction(cur: Cursor, tenant: str) -> str | None:
+    """Ask for a compaction of the tenant's tables.
+
+    Returns:
+        The new batch, or None when one waits or is at work.
+    """
+    _lock_tenant(cur, tenant)
+    cur.execute(
+        "SELECT 1 FROM ops.batch WHERE tenant = %s AND kind = 'compact' AND state IN ('formed', 'claimed', 'staged')",
+        (tenant,),
+    )
+    return None if cur.fetchone() else moves.insert(cur, tenant, "compact")
+
+
+def count_open(cur: Cursor, tenant: str) -> int:
+    """How many load batches of the tenant wait or are at work."""
+    cur.execute(
+        "SELECT count(*) FROM ops.batch"
+        " WHERE tenant = %s AND kind = 'load' AND state IN ('formed', 'claimed', 'staged')",
+        (tenant,),
+    )
+    ((count,),) = cur.fetchall()
+    return count
+
+
+def due(cur: Cursor, *, retry_after_s: float, max_attempts: int = Settings.max_attempts) -> list[DueBatch]:
+    """The batches to request a run for now, oldest first.
+
+    First, batches whose lease ran out come back with the next attempt; batches that were requested but not claimed get
+    the next attempt after `retry_after_s`, and after twice as long each further time, since a queue may be slow; and
+    batches that are out of attempts are set aside with their objects. Call `mark_requested` in the same transaction.
+    """
+    cur.execute(
+        "SELECT batch_id FROM ops.batch WHERE state IN ('claimed', 'staged') AND lease_until <= clock_timestamp()"
+        " ORDER BY batch_id FOR UPDATE SKIP LOCKED"
+    )
+    for (batch_id,) in cur.fetchall():
+        moves.give_back(cur, batch_id, not_before=None, max_attempts=max_attempts)
+    cur.execute(
+        "UPDATE ops.batch SET attempt = attempt + 1, requested_at = NULL WHERE batch_id IN"
+        " (SELECT batch_id FROM ops.batch WHERE state = 'formed' AND requested_at <="
+        " clock_timestamp() - make_interval(secs => %s * 2 ^ least(attempt - budget_from, 16))"
+        " ORDER BY batch_id FOR UPDATE SKIP LOCKED) RETURNING batch_id",
+        (retry_after_s,),
+    )
+    for (batch_id,) in cur.fetchall():
+        moves.set_aside_if_exhausted(cur, batch_id, max_attempts)
+    cur.execute(
+        "SELECT batch_id, tenant, kind, attempt FROM ops.batch WHERE state = 'formed' AND requested_at IS NULL"
+        " AND (not_before IS NULL OR not_before <= clock_timestamp()) ORDER BY created_at, batch_id"
+    )
+    return [DueBatch(*row) for row in cur.fetchall()]
+
+
+def mark_requested(cur: Cursor, batch_id: str) -> None:
+    """Note that a run was requested for the batch's current attempt."""
+    cur.execute(
+        "UPDATE ops.batch SET requested_at = clock_timestamp() WHERE batch_id = %s AND state = 'formed'", (batch_id,)
+    )
+
+
+def claim_waiting(
+    cur: Cursor,
+    tenant: str,
+    run_id: str,
+    lease_s: float,
+    *,
+    max_objects: int,
+    max_bytes: int,
+    retry_after_s: float = Settings.lease_s,
+) -> Claim | None:
+    """Take what waits for a tenant, for a run that names no batch.
+
+    In this order: what the run holds already; the oldest batch that no run is on its way for, or whose lease ran out;
+    a new batch of the objects that wait. Compactions are left to their own runs. Returns None when nothing waits.
+    """
+    held = claim_of_run(cur, run_id)
+    if held:
+        return claim(cur, held.batch_id, run_id, lease_s)
+    cur.execute(
+        "SELECT batch_id FROM ops.batch WHERE tenant = %s AND kind <> 'compact' AND ("
+        "  (state = 'formed' AND coalesce(requested_at <= clock_timestamp() - make_interval(secs => %s), true))"
+        "  OR (state IN ('claimed', 'staged') AND lease_until <= clock_timestamp())"
+        ") ORDER BY created_at, batch_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        (tenant, retry_after_s),
+    )
+    row = cur.fetchone()
+    batch_id = row[0] if row else form(cur, tenant, max_objects=max_objects, max_bytes=max_bytes)
+    return claim(cur, batch_id, run_id, lease_s) if batch_id else None
+
+
+def release_set_aside(cur: Cursor, batch_id: str) -> None:
+    """Let a batch that was set aside be tried again, with a fresh count of attempts.
+
+    Raises:
+        UsageError: the batch is not set aside.
+    """
+    cur.execute(
+        "UPDATE ops.batch SET state = 'formed', reason = NULL, attempt = attempt + 1, budget_from = attempt + 1,"
+        " open_from = attempt + 1, run_id = NULL, not_before = NULL, requested_at = NULL"
+        " WHERE batch_id = %s AND state = 'set_aside'",
+        (batch_id,),
+    )
+    if not cur.rowcount:
+        raise UsageError(f"batch {batch_id!r} is not set aside: there is nothing to release")
+    moves.begin_attempt(cur, batch_id, "landed")
+
+
+def batch_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = None) -> list[dict[str, Any]]:
+    """Batches for display, oldest first."""
+    cur.execute(
+        "SELECT batch_id, tenant, kind, state, reason, attempt, run_id, lease_until, not_before, requested_at,"
+        " created_at, criteria_version, objects, bytes FROM ops.batch"
+        " WHERE (%(tenant)s IS NULL OR tenant = %(tenant)s) AND (%(state)s IS NULL OR state = %(state)s)"
+        " ORDER BY created_at, batch_id",
+        {"tenant": tenant, "state": state},
+    )
+    names = [column.name for column in cur.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cur.fetchall()]
+
+
+def _lock_tenant(cur: Cursor, tenant: str) -> None:
+    cur.execute("SELECT 1 FROM ops.tenant WHERE tenant = %s FOR NO KEY UPDATE", (tenant,))

@@ -1,0 +1,48 @@
+"""Versions of the trial criteria that matching has used; the newest one is in force."""
+
+from typing import Any, NamedTuple
+
+from psycopg2.extras import Json
+
+from spv_platform.ledger.db import Cursor
+
+
+class CriteriaVersion(NamedTuple):
+    """All trials and studies as they stood together; `digest` says what the content is."""
+
+    version: int
+    digest: str
+    documents: dict[str, Any]
+
+
+def newest(cur: Cursor) -> CriteriaVersion | None:
+    """The version in force; None before the first."""
+    cur.execute("SELECT version, digest, documents FROM ops.criteria_version ORDER BY version DESC LIMIT 1")
+    row = cur.fetchone()
+    return CriteriaVersion(*row) if row else None
+
+
+def at(cur: Cursor, version: int) -> CriteriaVersion | None:
+    """One version."""
+    cur.execute("SELECT version, digest, documents FROM ops.criteria_version WHERE version = %s", (version,))
+    row = cur.fetchone()
+    return CriteriaVersion(*row) if row else None
+
+
+def put_version(cur: Cursor, digest: str, documents: dict[str, Any]) -> int:
+    """Bring a content in force; what is in force already stays as it is. Going back makes a new version.
+
+    Returns:
+        The version in force.
+    """
+    # Two writers at once would otherwise both see the old version and both make a new one.
+    cur.execute("LOCK TABLE ops.criteria_version IN SHARE ROW EXCLUSIVE MODE")
+    current = newest(cur)
+    if current and current.digest == digest:
+        return current.version
+    cur.execute(
+        "INSERT INTO ops.criteria_version (digest, documents) VALUES (%s, %s) RETURNING version",
+        (digest, Json(documents)),
+    )
+    ((version,),) = cur.fetchall()
+    return version

@@ -1,0 +1,261 @@
+"""The object ledger: every object version that landed, in which state it is, and what came out of it.
+
+States: `landed` waits (for a batch, or for the batch's run), `claimed` and `staged` follow the batch, `published`,
+`set_aside` with its batch, `quarantined` for a reason of its own. What moves a batch and its objects together is in
+`batches`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg2.extras import execute_values
+
+from spv_platform.errors import UsageError
+from spv_platform.ledger.db import Cursor
+from spv_platform.reasons import REASONS
+
+
+class FoundObject(NamedTuple):
+    """One object version in the landing bucket, as a listing shows it; `landed_at` with a time zone."""
+
+    bucket: str
+    key: str
+    version: str
+    size_bytes: int
+    etag: str
+    landed_at: datetime
+
+
+class LedgerObject(NamedTuple):
+    """One object as the ledger knows it.
+
+    `seq` is its landing sequence, `format` what its feed says it holds (None for an unknown feed); counts are None
+    until the object was opened.
+    """
+
+    seq: int
+    bucket: str
+    key: str
+    version: str
+    tenant: str
+    feed: str
+    format: str | None
+    size_bytes: int
+    etag: str
+    landed_at: datetime
+    state: str
+    reason: str | None
+    attempt: int
+    batch_id: str | None
+    plain_digest: str | None
+    plain_bytes: int | None
+    entries: int | None
+    accepted: int | None
+    tombstones: int | None
+    duplicates: int | None
+    superseded: int | None
+    quarantined: int | None
+    same_as: int | None
+
+
+class Twin(NamedTuple):
+    """A published object with equal content, and how many entries were counted in it."""
+
+    seq: int
+    entries: int
+
+
+_SELECT = (
+    "SELECT seq, bucket, key, version, tenant, feed, format, size_bytes, etag, landed_at, state, reason, attempt,"
+    " batch_id, plain_digest, plain_bytes, entries, accepted, tombstones, duplicates, superseded, quarantined, same_as"
+    " FROM ops.object LEFT JOIN ops.feed USING (tenant, feed)"
+)
+
+
+def known(cur: Cursor, bucket: str) -> set[tuple[str, str]]:
+    """(key, version) of every object version of the bucket that the ledger has."""
+    cur.execute("SELECT key, version FROM ops.object WHERE bucket = %s", (bucket,))
+    return set(cur.fetchall())
+
+
+def discover(cur: Cursor, found: Iterable[FoundObject]) -> int:
+    """Enter what was found; what is known already stays as it is.
+
+    The landing sequence follows (landed_at, key, version) within one call. The key `<tenant>/<feed>/…` says whose it
+    is; objects of nobody, and empty ones, are quarantined at once.
+
+    Returns:
+        How many were new.
+    """
+    ordered = sorted(found, key=lambda each: (each.landed_at, each.key, each.version))
+    feeds = _active_feeds(cur)
+    rows = []
+    for each in ordered:
+        tenant, feed = _owner(each.key)
+        reason = _refusal(tenant, feed, each.size_bytes, feeds)
+        rows.append((*each, tenant, feed, "quarantined" if reason else "landed", reason))
+    new = execute_values(
+        cur,
+        "INSERT INTO ops.object (bucket, key, version, size_bytes, etag, landed_at, tenant, feed, state, reason)"
+        " VALUES %s ON CONFLICT (bucket, key, version) DO NOTHING RETURNING 1",
+        rows,
+        page_size=1000,
+        fetch=True,
+    )
+    return len(new)
+
+
+def get(cur: Cursor, seq: int) -> LedgerObject:
+    """One object.
+
+    Raises:
+        UsageError: no such object.
+    """
+    cur.execute(_SELECT + " WHERE seq = %s", (seq,))
+    row = cur.fetchone()
+    if row is None:
+        raise UsageError(f"object {seq} does not exist: look at `spv ledger` for what there is")
+    return LedgerObject(*row)
+
+
+def of_batch(cur: Cursor, batch_id: str) -> list[LedgerObject]:
+    """The objects of a batch in landing order, with those that its current attempt has quarantined."""
+    cur.execute(_SELECT + " WHERE batch_id = %s ORDER BY seq", (batch_id,))
+    return [LedgerObject(*row) for row in cur.fetchall()]
+
+
+def quarantine_object(cur: Cursor, seq: int, reason: str) -> None:
+    """Set an object aside for a reason of its own. One that is published or set aside stays what it is.
+
+    A run calls this after `batches.check` in the same transaction. The next attempt of the batch, if there is one,
+    looks at the object again.
+    """
+    if REASONS[reason].level != "object":
+        raise ValueError(f"{reason} is no reason for an object")
+    cur.execute(
+        "UPDATE ops.object SET state = 'quarantined', reason = %s"
+        " WHERE seq = %s AND state IN ('landed', 'claimed', 'staged')",
+        (reason, seq),
+    )
+
+
+def replay(cur: Cursor, seq: int) -> bool:
+    """Let an object that is quarantined, or published with quarantined entries, be processed again.
+
+    It keeps its landing sequence. An object whose tenant or feed is still unknown stays quarantined.
+
+    Returns:
+        Whether it waits now.
+    """
+    cur.execute("SELECT key, size_bytes, state FROM ops.object WHERE seq = %s FOR UPDATE", (seq,))
+    row = cur.fetchone()
+    if row is None or row[2] not in ("quarantined", "published"):
+        return False
+    key, size_bytes, _ = row
+    if _refusal(*_owner(key), size_bytes, _active_feeds(cur)):
+        return False
+    cur.execute("UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL WHERE seq = %s", (seq,))
+    cur.execute("UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = %s", (seq,))
+    return True
+
+
+def record_counts(
+    cur: Cursor,
+    seq: int,
+    *,
+    plain_digest: str,
+    plain_bytes: int,
+    entries: int,
+    accepted: int,
+    tombstones: int,
+    duplicates: int,
+    superseded: int,
+    quarantined: int,
+    same_as: int | None = None,
+) -> None:
+    """Enter what was in an object. A run calls this after `batches.check` in the same transaction.
+
+    Args:
+        cur: the transaction.
+        seq: the object.
+        plain_digest: SHA-256 of the opened content, hex.
+        plain_bytes: its size.
+        entries: what came in; balances when it equals the sum of the following five.
+        accepted: entries that became resource versions.
+        tombstones: deletions.
+        duplicates: entries that were there already.
+        superseded: entries with a newer version in the same object.
+        quarantined: entries set aside.
+        same_as: the published object with equal content.
+    """
+    cur.execute(
+        "UPDATE ops.object SET plain_digest = %s, plain_bytes = %s, entries = %s, accepted = %s, tombstones = %s,"
+        " duplicates = %s, superseded = %s, quarantined = %s, same_as = %s WHERE seq = %s",
+        (
+            plain_digest,
+            plain_bytes,
+            entries,
+            accepted,
+            tombstones,
+            duplicates,
+            superseded,
+            quarantined,
+            same_as,
+            seq,
+        ),
+    )
+
+
+def find_published_digest(cur: Cursor, tenant: str, feed: str, digest: str, before_seq: int) -> Twin | None:
+    """The first published object of the feed with this content that landed before `before_seq`."""
+    cur.execute(
+        "SELECT seq, entries FROM ops.object WHERE tenant = %s AND feed = %s AND plain_digest = %s AND seq < %s"
+        " AND state = 'published' ORDER BY seq LIMIT 1",
+        (tenant, feed, digest, before_seq),
+    )
+    row = cur.fetchone()
+    return Twin(*row) if row else None
+
+
+def by_digest(cur: Cursor, tenant: str, feed: str, digest: str) -> list[LedgerObject]:
+    """Every object with this content, in landing order: each is a master of the rows that point to the digest."""
+    cur.execute(_SELECT + " WHERE tenant = %s AND feed = %s AND plain_digest = %s ORDER BY seq", (tenant, feed, digest))
+    return [LedgerObject(*row) for row in cur.fetchall()]
+
+
+def ledger_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = None) -> list[dict[str, Any]]:
+    """What `spv ledger` shows, in landing order; counts and `balances` are None until the object was counted."""
+    cur.execute(
+        "SELECT bucket || '/' || key || '@' || version AS object, tenant, state, reason, attempt, size_bytes AS bytes,"
+        " entries, accepted, tombstones, duplicates, superseded, quarantined,"
+        " entries = accepted + tombstones + duplicates + superseded + quarantined AS balances"
+        " FROM ops.object"
+        " WHERE (%(tenant)s IS NULL OR tenant = %(tenant)s) AND (%(state)s IS NULL OR state = %(state)s)"
+        " ORDER BY seq",
+        {"tenant": tenant, "state": state},
+    )
+    names = [column.name for column in cur.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cur.fetchall()]
+
+
+def _active_feeds(cur: Cursor) -> dict[str, set[str]]:
+    cur.execute(
+        "SELECT tenant, array_agg(feed) FROM ops.tenant LEFT JOIN ops.feed USING (tenant)"
+        " WHERE removed_at IS NULL GROUP BY tenant"
+    )
+    return {tenant: set(feeds) for tenant, feeds in cur.fetchall()}
+
+
+def _owner(key: str) -> tuple[str, str]:
+    tenant, _, rest = key.partition("/")
+    feed, slash, _ = rest.partition("/")
+    return tenant, feed if slash else ""
+
+
+def _refusal(tenant: str, feed: str, size_bytes: int, feeds: dict[str, set[str]]) -> str | None:
+    if tenant not in feeds:
+        return "unknown_tenant"
+    if feed not in feeds[tenant]:
+        return "unknown_feed"
+    return None if size_bytes else "empty_object"

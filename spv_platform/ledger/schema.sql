@@ -1,0 +1,206 @@
+-- Schema `ops`. Idempotent: `ledger.db.apply_schema` runs it at every start, under an advisory lock.
+-- No column holds readable personal data: record, blocks, target and identifier are HMACs, state is sealed bytes.
+
+CREATE SCHEMA IF NOT EXISTS ops;
+
+CREATE TABLE IF NOT EXISTS ops.tenant (
+    tenant text PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    removed_at timestamptz
+);
+
+CREATE TABLE IF NOT EXISTS ops.feed (
+    tenant text NOT NULL REFERENCES ops.tenant,
+    feed text NOT NULL,
+    format text NOT NULL,
+    PRIMARY KEY (tenant, feed)
+);
+
+-- A piece of work of one tenant, carried by one run at a time.
+CREATE TABLE IF NOT EXISTS ops.batch (
+    batch_id text PRIMARY KEY,
+    tenant text NOT NULL REFERENCES ops.tenant,
+    kind text NOT NULL CHECK (kind IN ('load', 'rematch', 'compact')),
+    state text NOT NULL DEFAULT 'formed' CHECK (state IN ('formed', 'claimed', 'staged', 'published', 'set_aside')),
+    attempt int NOT NULL DEFAULT 1,
+    gated_attempt int, -- the attempt whose staged rows have passed the quality gate
+    budget_from int NOT NULL DEFAULT 1, -- the attempt that max_attempts counts from; moved by a release by hand
+    open_from int NOT NULL DEFAULT 1, -- the least attempt whose run may still claim the batch
+    criteria_version int, -- what a re-match was asked for
+    run_id text,
+    lease_until timestamptz,
+    not_before timestamptz,
+    requested_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reason text,
+    objects int NOT NULL DEFAULT 0,
+    bytes bigint NOT NULL DEFAULT 0,
+    CHECK ((state IN ('claimed', 'staged')) = (lease_until IS NOT NULL)),
+    CHECK (state NOT IN ('claimed', 'staged', 'published') OR run_id IS NOT NULL),
+    CHECK ((state = 'set_aside') = (reason IS NOT NULL))
+);
+CREATE INDEX IF NOT EXISTS batch_open ON ops.batch (tenant, created_at) WHERE state IN ('formed', 'claimed', 'staged');
+CREATE INDEX IF NOT EXISTS batch_run ON ops.batch (run_id);
+
+-- Every object version that was found in the landing bucket; seq is the landing sequence.
+CREATE TABLE IF NOT EXISTS ops.object (
+    seq bigserial PRIMARY KEY,
+    bucket text NOT NULL,
+    key text NOT NULL,
+    version text NOT NULL,
+    tenant text NOT NULL, -- from the key; no foreign key, since a key may name a tenant that is not ours
+    feed text NOT NULL,
+    size_bytes bigint NOT NULL,
+    etag text NOT NULL,
+    landed_at timestamptz NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state text NOT NULL CHECK (state IN ('landed', 'claimed', 'staged', 'published', 'set_aside', 'quarantined')),
+    reason text,
+    attempt int NOT NULL DEFAULT 0,
+    batch_id text REFERENCES ops.batch,
+    plain_digest text,
+    plain_bytes bigint,
+    entries bigint,
+    accepted bigint,
+    tombstones bigint,
+    duplicates bigint,
+    superseded bigint,
+    quarantined bigint,
+    same_as bigint REFERENCES ops.object, -- the published object with equal content
+    UNIQUE (bucket, key, version),
+    CHECK (state IN ('landed', 'quarantined') OR batch_id IS NOT NULL),
+    CHECK ((state IN ('set_aside', 'quarantined')) = (reason IS NOT NULL))
+);
+CREATE INDEX IF NOT EXISTS object_waiting ON ops.object (tenant, seq) WHERE state = 'landed' AND batch_id IS NULL;
+CREATE INDEX IF NOT EXISTS object_batch ON ops.object (batch_id);
+CREATE INDEX IF NOT EXISTS object_digest ON ops.object (tenant, feed, plain_digest, seq);
+
+-- Who may publish for a tenant. The token grows at every take-over and fences the ones before.
+CREATE TABLE IF NOT EXISTS ops.publish_lease (
+    tenant text PRIMARY KEY REFERENCES ops.tenant,
+    holder text,
+    token bigint NOT NULL DEFAULT 0,
+    until timestamptz NOT NULL DEFAULT '-infinity'
+);
+
+-- Files written by an attempt; part of a table once seq is set.
+CREATE TABLE IF NOT EXISTS ops.staged_file (
+    tenant text NOT NULL,
+    batch_id text NOT NULL REFERENCES ops.batch,
+    attempt int NOT NULL,
+    table_name text NOT NULL,
+    path text NOT NULL, -- relative to the table's root
+    rows bigint NOT NULL,
+    bytes bigint NOT NULL,
+    seq bigint, -- the publication; null until published
+    PRIMARY KEY (batch_id, attempt, table_name, path)
+);
+CREATE INDEX IF NOT EXISTS staged_file_tail ON ops.staged_file (tenant, table_name, seq) WHERE seq IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS ops.criteria_version (
+    version serial PRIMARY KEY,
+    digest text NOT NULL, -- not unique: going back to earlier criteria is a new version
+    documents jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE IF NOT EXISTS ops.publication (
+    tenant text NOT NULL REFERENCES ops.tenant,
+    seq bigint NOT NULL,
+    batch_id text NOT NULL UNIQUE REFERENCES ops.batch,
+    kind text NOT NULL,
+    tables jsonb NOT NULL, -- what every reader reads: versions by table
+    criteria_version int REFERENCES ops.criteria_version,
+    counts jsonb NOT NULL,
+    published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant, seq)
+);
+
+CREATE TABLE IF NOT EXISTS ops.record_state (
+    tenant text NOT NULL,
+    record bytea NOT NULL,
+    person_id text,
+    has_patient boolean NOT NULL,
+    blocks bytea[] NOT NULL,
+    state bytea NOT NULL,
+    seq bigint NOT NULL, -- the publication that wrote it
+    PRIMARY KEY (tenant, record)
+);
+CREATE INDEX IF NOT EXISTS record_person ON ops.record_state (tenant, person_id);
+CREATE INDEX IF NOT EXISTS record_blocks ON ops.record_state USING gin (blocks) WITH (fastupdate = off);
+
+CREATE TABLE IF NOT EXISTS ops.candidate_record (
+    tenant text NOT NULL,
+    batch_id text NOT NULL REFERENCES ops.batch,
+    attempt int NOT NULL,
+    record bytea NOT NULL,
+    person_id text,
+    has_patient boolean NOT NULL,
+    blocks bytea[] NOT NULL,
+    state bytea NOT NULL,
+    PRIMARY KEY (batch_id, attempt, record)
+);
+
+CREATE TABLE IF NOT EXISTS ops.entry_quarantine (
+    id bigserial PRIMARY KEY,
+    tenant text NOT NULL,
+    object_seq bigint NOT NULL REFERENCES ops.object,
+    entry int NOT NULL,
+    pointer text NOT NULL,
+    reason text NOT NULL,
+    contract text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed')),
+    UNIQUE (object_seq, entry, pointer, reason)
+);
+CREATE INDEX IF NOT EXISTS entry_quarantine_tenant ON ops.entry_quarantine (tenant, id);
+
+-- References whose target is not known yet.
+CREATE TABLE IF NOT EXISTS ops.reference_queue (
+    tenant text NOT NULL,
+    source text NOT NULL,
+    object_seq bigint NOT NULL REFERENCES ops.object,
+    target_type text NOT NULL,
+    target bytea NOT NULL,
+    how text NOT NULL,
+    waiting int NOT NULL,
+    PRIMARY KEY (tenant, source, object_seq, target_type, target, how)
+);
+CREATE INDEX IF NOT EXISTS reference_target ON ops.reference_queue (tenant, target);
+
+CREATE TABLE IF NOT EXISTS ops.approval (
+    tenant text NOT NULL,
+    person_id text NOT NULL,
+    trial text NOT NULL,
+    cohort text NOT NULL,
+    status text NOT NULL CHECK (status IN ('approved', 'withdrawn')),
+    since_seq bigint NOT NULL, -- the publication that gave it this status
+    event_id uuid NOT NULL,
+    evidence jsonb NOT NULL,
+    PRIMARY KEY (tenant, person_id, trial, cohort)
+);
+
+CREATE TABLE IF NOT EXISTS ops.outbox (
+    event_id uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    kind text NOT NULL,
+    payload jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    delivered_at timestamptz
+);
+
+CREATE TABLE IF NOT EXISTS ops.opt_out (
+    tenant text NOT NULL,
+    identifier bytea NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant, identifier)
+);
+
+CREATE TABLE IF NOT EXISTS ops.audit (
+    id bigserial PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who text NOT NULL,
+    action text NOT NULL,
+    tenant text,
+    what text NOT NULL
+);
