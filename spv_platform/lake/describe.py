@@ -1,0 +1,197 @@
+"""How a table is described: its columns, where they come from, what they mean, how they may identify a person.
+
+Projection, Delta schema, Dagster column metadata, data dictionary and quality suite are made from descriptions. What
+belongs here: the parts that descriptions are made of. What does not: the tables themselves (`lake.tables`,
+`view.tables`, `trials.tables`), and how a value is extracted (`fhir.project`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+
+class Phi(StrEnum):
+    """How a column may identify a person (45 CFR 164.514(b)(2) names the identifiers)."""
+
+    NONE = "none"
+    CLINICAL = "clinical"
+    QUASI = "quasi-identifier"
+    DIRECT = "direct identifier"
+
+
+CODINGS = pl.List(pl.Struct({"system": pl.String, "code": pl.String, "display": pl.String}))
+REFERENCES = pl.List(pl.Struct({"reference": pl.String, "key": pl.String, "how": pl.String}))
+IDENTIFIERS = pl.List(pl.Struct({"use": pl.String, "type_code": pl.String, "system": pl.String, "value": pl.String}))
+NAMES = pl.List(
+    pl.Struct(
+        {
+            "use": pl.String,
+            "family": pl.String,
+            "given": pl.List(pl.String),
+            "suffix": pl.List(pl.String),
+            "text": pl.String,
+        }
+    )
+)
+ADDRESSES = pl.List(
+    pl.Struct(
+        {
+            "use": pl.String,
+            "line": pl.List(pl.String),
+            "city": pl.String,
+            "state": pl.String,
+            "postal_code": pl.String,
+            "country": pl.String,
+        }
+    )
+)
+TELECOMS = pl.List(pl.Struct({"use": pl.String, "system": pl.String, "value": pl.String}))
+
+_QUANTITY: dict[str, pl.DataType] = {
+    "_value": pl.Float64(),
+    "_text": pl.String(),
+    "_comparator": pl.String(),
+    "_unit": pl.String(),
+    "_unit_system": pl.String(),
+    "_unit_code": pl.String(),
+}
+_INTERVAL: dict[str, pl.DataType] = {"_start": pl.Datetime("us"), "_end": pl.Datetime("us")}
+
+COMPONENTS = pl.List(
+    pl.Struct(
+        {
+            "code": CODINGS,
+            "value": CODINGS,
+            "quantity_value": pl.Float64,
+            "quantity_text": pl.String,
+            "quantity_comparator": pl.String,
+            "quantity_unit": pl.String,
+            "quantity_unit_system": pl.String,
+            "quantity_unit_code": pl.String,
+            "string": pl.String,
+            "integer": pl.Int64,
+            "boolean": pl.Boolean,
+            "time": pl.String,
+            "absent_reason": CODINGS,
+            "interpretation": CODINGS,
+        }
+    )
+)
+
+#: Logical column type -> {suffix of the physical column: its Polars type}. An empty suffix is the column itself.
+#:
+#: ``time`` keeps the text as sent, its precision (year, month, day, second, subsecond) and the half-open interval it
+#: stands for. A time with a zone is in UTC; a date has no zone, its interval is in calendar time (nothing is guessed).
+#: ``decimal`` and ``quantity`` keep the number's text beside the float.
+#: ``reference`` keeps the text as sent, the key ``Type/id`` it resolves to, and how it was resolved.
+PHYSICAL: dict[str, dict[str, pl.DataType]] = {
+    "string": {"": pl.String()},
+    "strings": {"": pl.List(pl.String)},
+    "boolean": {"": pl.Boolean()},
+    "integer": {"": pl.Int64()},
+    "decimal": {"": pl.Float64(), "_text": pl.String()},
+    "time": {"": pl.String(), **_INTERVAL, "_precision": pl.String()},
+    "period": {"_from": pl.String(), "_to": pl.String(), **_INTERVAL},
+    "codings": {"": CODINGS},
+    "reference": {"": pl.String(), "_key": pl.String(), "_how": pl.String()},
+    "references": {"": REFERENCES},
+    "quantity": _QUANTITY,
+    "components": {"": COMPONENTS},
+    "identifiers": {"": IDENTIFIERS},
+    "names": {"": NAMES},
+    "addresses": {"": ADDRESSES},
+    "telecoms": {"": TELECOMS},
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One logical column: where it comes from, what it is, what it means, and how it may identify a person."""
+
+    name: str
+    path: str
+    type: str
+    description: str
+    phi: Phi = Phi.CLINICAL
+
+    @property
+    def physical(self) -> dict[str, pl.DataType]:
+        """The physical columns it becomes, by name."""
+        return {self.name + suffix: dtype for suffix, dtype in PHYSICAL[self.type].items()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One resource table: the FHIR types it holds and its columns beyond the system columns.
+
+    Attributes:
+        patient_path: where the reference to the patient stands; empty when the type has none.
+    """
+
+    name: str
+    resource_types: tuple[str, ...]
+    patient_path: str
+    columns: tuple[Column, ...]
+    description: str
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """All physical columns of the stored table, system columns first."""
+        schema = dict(SYSTEM_COLUMNS)
+        for column in self.columns:
+            schema.update(column.physical)
+        return schema
+
+
+#: Columns that every resource table has. A row is one *version* of one resource; the key is
+#: (tenant, source, resource_type, resource_id), where the tenant is the table's prefix.
+#: Columns that begin with an underscore say how the platform came by the row; they are left out of comparisons.
+SYSTEM_COLUMNS: dict[str, pl.DataType] = {
+    "source": pl.String(),  # the feed that the object came by
+    "resource_type": pl.String(),
+    "resource_id": pl.String(),
+    "patient_id": pl.String(),  # id of the Patient that the resource is about, in the same source; null: none known
+    "deleted": pl.Boolean(),  # a tombstone: all described columns are null
+    "versioned": pl.Boolean(),  # the source stated version_time
+    "version_time": pl.Datetime("us"),  # meta.lastUpdated, else Bundle.timestamp, UTC; else null
+    "version_id": pl.String(),  # meta.versionId
+    "digest": pl.String(),  # SHA-256 of the content without generated narrative, hex
+    "profiles": pl.List(pl.String),
+    "extension_urls": pl.List(pl.String),  # every extension url in the resource, sorted, with repetitions
+    "source_object": pl.String(),  # SHA-256 of the opened object, hex: with source_entry the pointer to the master
+    "source_entry": pl.Int64(),  # 0-based entry of the Bundle, or line of the NDJSON
+    "_landing_seq": pl.Int64(),  # the ledger's sequence number of the object
+    "_batch_id": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class DerivedColumn:
+    """One column of a table that is derived from others: its type, what it means, how it may identify a person."""
+
+    name: str
+    dtype: pl.DataType
+    description: str
+    phi: Phi = Phi.CLINICAL
+
+
+@dataclass(frozen=True)
+class DerivedTable:
+    """One table that is derived from others: per key the row with the greatest `_seq` is the current one."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[DerivedColumn, ...]
+    description: str
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """All columns of the stored table, system columns last."""
+        return {column.name: column.dtype for column in self.columns} | DERIVED_SYSTEM_COLUMNS
+
+
+DERIVED_SYSTEM_COLUMNS: dict[str, pl.DataType] = {
+    "deleted": pl.Boolean(),  # the key has no row any more
+    "_seq": pl.Int64(),  # the publication that wrote the row
+}

@@ -1,0 +1,160 @@
+"""Reading: the exact current rows of a table, as of a publication.
+
+Current rows are decided over the compacted base (`current/<table>` at its pinned version) and the tail, the files
+published after the base was made. Only keys that the tail touches are decided again. The decision runs over the few
+columns it needs and the rows are picked by their position, so wide rows are neither sorted nor held.
+
+What belongs here: from files to rows. What does not: which row wins (`lake.winners`), when to compact
+(`lake.compact`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from spv_platform.lake.spec import TableSpec
+from spv_platform.lake.store import Kind, Lake, store_errors
+from spv_platform.lake.winners import RULE_COLUMNS, latest, survivors, versions
+
+_ROW = "__row"
+
+#: What a publication pins of a table: `log` and `current`, versions of the Delta tables (`current` is None or absent
+#: before the first compaction), and `base_seq`, the publication that `current` was made at.
+Pins = Mapping[str, int | None]
+
+
+def read(lake: Lake, tenant: str, table: str, *, base: int | None, tail: Sequence[str]) -> pl.LazyFrame:
+    """The exact current rows of a table, in no particular order; no tombstones.
+
+    `base` is the version of `current/<table>`, or None; `tail` the paths, relative to `log/<table>`, of the files
+    published after it. A file listed twice counts once, and files that the base holds already change nothing.
+
+    Returns:
+        The columns of `TableSpec.read_schema`. Columns that a file does not have yet are null.
+    """
+    spec = lake.spec(table)
+    rows = merged(lake, tenant, spec, base, tail)
+    return rows.filter("current").select(*spec.read_schema)
+
+
+def merged(lake: Lake, tenant: str, spec: TableSpec, base: int | None, tail: Sequence[str]) -> pl.LazyFrame:
+    """The rows of the next base: current rows, and what must be remembered beside them; see `TableSpec.base_schema`."""
+    old = _base(lake, tenant, spec, base)
+    if not tail:
+        return old
+    new = _scan(lake, tenant, "log", spec.name, [lake.url(tenant, "log", spec.name, path) for path in set(tail)])
+    flags = [name for name in spec.base_schema if name not in spec.schema]
+    if base is None:
+        return _by_row(spec, new, flags, lambda rows: _decide(spec, rows))
+    touched = new.select(spec.key).unique()
+    unflagged = [pl.lit(None, dtype=spec.base_schema[name]).alias(name) for name in flags]
+    both = pl.concat([old, new.with_columns(unflagged)])
+
+    def decide(rows: pl.LazyFrame) -> pl.LazyFrame:
+        kept = rows.join(touched, on=spec.key, how="anti")
+        again = rows.join(touched, on=spec.key, how="semi").drop(flags)
+        return pl.concat([_set(spec, part, flags) for part in (kept, _decide(spec, again))])
+
+    return _by_row(spec, both, flags, decide)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """All tables of a tenant as one publication shows them.
+
+    Attributes:
+        seq: the publication.
+        tables: what it pins, by table.
+        files: gives the paths of a table's files that publications after the first and up to the second number
+            added.
+    """
+
+    lake: Lake
+    tenant: str
+    seq: int
+    tables: Mapping[str, Pins]
+    files: Callable[[str, int, int], Sequence[str]]
+
+    def current(self, table: str) -> pl.LazyFrame:
+        """The exact current rows of a table; see `read`."""
+        base, tail = self._parts(table)
+        return read(self.lake, self.tenant, table, base=base, tail=tail)
+
+    def merged(self, table: str) -> pl.LazyFrame:
+        """The rows of the table's next base; see the function of that name."""
+        base, tail = self._parts(table)
+        return merged(self.lake, self.tenant, self.lake.spec(table), base, tail)
+
+    def versions(self, table: str) -> pl.LazyFrame:
+        """All that was ever published of a table, tombstones included: of a resource table one row per version."""
+        spec = self.lake.spec(table)
+        pinned = self.tables.get(table, {}).get("log")
+        if pinned is None:
+            return pl.LazyFrame(schema=spec.schema)
+        with store_errors(f"table {table}"):
+            files = self.lake.open(self.tenant, "log", table, pinned).file_uris()
+        rows = _scan(self.lake, self.tenant, "log", table, files)
+        if spec.order == "seq" or not files:
+            return rows
+        return _by_row(spec, rows, [], lambda narrow: versions(narrow, spec.key))
+
+    def _parts(self, table: str) -> tuple[int | None, Sequence[str]]:
+        self.lake.spec(table)
+        if table not in self.tables:
+            return None, ()
+        base = self.tables[table].get("current")
+        after = self.tables[table].get("base_seq") or 0
+        return base, self.files(table, after if base is not None else 0, self.seq)
+
+
+def _base(lake: Lake, tenant: str, spec: TableSpec, version: int | None) -> pl.LazyFrame:
+    if version is None:
+        return pl.LazyFrame(schema=spec.base_schema)
+    with store_errors(f"table {spec.name}"):
+        files = lake.open(tenant, "current", spec.name, version).file_uris()
+    return _scan(lake, tenant, "current", spec.name, files)
+
+
+def _scan(lake: Lake, tenant: str, kind: Kind, table: str, urls: Sequence[str]) -> pl.LazyFrame:
+    schema = lake.schema(kind, table)
+    if not urls:
+        return pl.LazyFrame(schema=schema)
+    return pl.scan_parquet(
+        sorted(urls),
+        schema=schema,
+        missing_columns="insert",
+        extra_columns="ignore",
+        glob=False,
+        hive_partitioning=False,
+        storage_options=lake.storage_options(tenant),
+    )
+
+
+def _decide(spec: TableSpec, rows: pl.LazyFrame) -> pl.LazyFrame:
+    if spec.order == "resource":
+        return survivors(rows, spec.key)
+    alive = pl.col("deleted").ne_missing(True) if "deleted" in spec.schema else pl.lit(True)
+    return latest(rows, spec.key).with_columns(current=alive)
+
+
+def _by_row(
+    spec: TableSpec, frame: pl.LazyFrame, flags: Sequence[str], decide: Callable[[pl.LazyFrame], pl.LazyFrame]
+) -> pl.LazyFrame:
+    """Pick rows of a scan by a decision over the columns of the rule; the decision sets the flags and first landings.
+
+    The frame is evaluated twice and must give its rows in the same order: scans and their concatenation do.
+    """
+    rows = frame.with_row_index(_ROW)
+    rule = RULE_COLUMNS if spec.order == "resource" else ("_seq", "deleted")
+    present = frame.collect_schema()
+    needed = dict.fromkeys((*spec.key, *(name for name in (*rule, *flags) if name in present)))
+    chosen = _set(spec, decide(rows.select(_ROW, *needed)), flags)
+    wide = rows.drop(name for name in chosen.collect_schema() if name in present)
+    # Left to itself the join may hold the wide side in memory.
+    return wide.join(chosen, on=_ROW, how="inner", build_side="force_right").select(*spec.schema, *flags)
+
+
+def _set(spec: TableSpec, decided: pl.LazyFrame, flags: Sequence[str]) -> pl.LazyFrame:
+    """The row numbers of a decision, and the columns that it sets."""
+    return decided.select(_ROW, *flags, *(["_landing_seq"] if spec.order == "resource" else []))

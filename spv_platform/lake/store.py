@@ -1,0 +1,184 @@
+"""Where a tenant's tables are in the object store, and the key and options that open them.
+
+Every byte of a tenant's part of the lake is encrypted by the store with the tenant's lake key (SSE-C), which the
+store does not keep: without the key nothing can be read, and destroying it makes the tenant's lake unreadable.
+
+What belongs here: addresses, credentials, encryption, opening a Delta log. What does not: what is in a table.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from spv_platform.errors import TransientError, UsageError
+from spv_platform.lake.spec import RESOURCE_TABLES, TableSpec
+from spv_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from mypy_boto3_s3 import S3Client
+
+#: `log` holds every published row, `current` the compacted rows of one moment.
+Kind = Literal["log", "current"]
+
+#: Versions that a publication pins must stay readable, so the log is never cleaned up by itself.
+_CONFIGURATION: dict[str, str | None] = {"delta.enableExpiredLogCleanup": "false", "delta.checkpointInterval": "25"}
+
+
+class Lake:
+    """The tables of all tenants.
+
+    Args:
+        settings: the installation.
+        keys: gives the 32-byte lake key of a tenant.
+        tables: every table that the lake may hold.
+    """
+
+    def __init__(
+        self, settings: Settings, keys: Callable[[str], bytes], tables: Iterable[TableSpec] = RESOURCE_TABLES
+    ) -> None:
+        self.settings = settings
+        self._keys = keys
+        self._specs = {spec.name: spec for spec in tables}
+
+    @property
+    def specs(self) -> tuple[TableSpec, ...]:
+        """All tables, in the order given."""
+        return tuple(self._specs.values())
+
+    def spec(self, table: str) -> TableSpec:
+        """The description of a table.
+
+        Raises:
+            UsageError: there is no such table.
+        """
+        if table not in self._specs:
+            raise UsageError(f"there is no table {table}: choose one of {', '.join(self._specs)}")
+        return self._specs[table]
+
+    def url(self, tenant: str, kind: Kind, table: str, *parts: str) -> str:
+        """URL of a table, or of a file under it."""
+        return self.settings.lake_url(tenant, kind, table, *parts)
+
+    def storage_options(self, tenant: str) -> dict[str, str]:
+        """Options for Delta and Polars that reach the store and open the tenant's part of the lake."""
+        settings = self.settings
+        options = {
+            "aws_access_key_id": settings.s3_access_key_id,
+            "aws_secret_access_key": settings.s3_secret_access_key,
+            "aws_region": settings.s3_region,
+            "aws_conditional_put": "etag",
+            "aws_server_side_encryption": "sse-c",
+            "aws_sse_customer_key_base64": base64.b64encode(self._keys(tenant)).decode(),
+        }
+        if settings.s3_endpoint:
+            options["aws_endpoint_url"] = settings.s3_endpoint
+        if settings.s3_endpoint.startswith("http://"):
+            options["aws_allow_http"] = "true"
+        return options
+
+    def open(self, tenant: str, kind: Kind, table: str, version: int | None = None) -> "DeltaTable":
+        """The Delta log of an existing table, at its head or at a version.
+
+        Raises:
+            deltalake.exceptions.TableNotFoundError: there is none.
+        """
+        from deltalake import DeltaTable
+
+        url = self.url(tenant, kind, table)
+        return DeltaTable(url, version=version, storage_options=self._delta_options(tenant))
+
+    def ensure_table(self, tenant: str, kind: Kind, table: str) -> "DeltaTable":
+        """The Delta log of a table at its head; an empty table is created as version 0 where there is none."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return self.open(tenant, kind, table)
+        except TableNotFoundError:
+            return DeltaTable.create(
+                self.url(tenant, kind, table),
+                self.delta_schema(kind, table),
+                mode="ignore",
+                name=table,
+                configuration=_CONFIGURATION,
+                storage_options=self._delta_options(tenant),
+            )
+
+    def schema(self, kind: Kind, table: str) -> dict[str, pl.DataType]:
+        """The columns that a table has today."""
+        spec = self.spec(table)
+        return spec.schema if kind == "log" else spec.base_schema
+
+    def delta_schema(self, kind: Kind, table: str) -> Any:
+        """The same as a `deltalake.Schema`."""
+        from deltalake import Schema
+
+        return Schema.from_arrow(pl.Schema(self.schema(kind, table)))
+
+    def put(self, tenant: str, url: str, data: BytesIO) -> int:
+        """Write an object under the tenant's key; an object of that name is replaced.
+
+        Returns:
+            Its bytes, as the store reports them.
+        """
+        data.seek(0)
+        with store_errors("lake"):
+            self._s3.put_object(Body=data, **self._address(tenant, url))
+        size = self.size(tenant, url)
+        if size != data.getbuffer().nbytes:
+            raise TransientError("store_unavailable", "lake: a file was not stored whole")
+        return size
+
+    def size(self, tenant: str, url: str) -> int:
+        """Bytes of an object of the tenant."""
+        with store_errors("lake"):
+            return self._s3.head_object(**self._address(tenant, url))["ContentLength"]
+
+    def _address(self, tenant: str, url: str) -> dict[str, Any]:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        return {
+            "Bucket": bucket,
+            "Key": key,
+            "SSECustomerAlgorithm": "AES256",
+            "SSECustomerKey": self._keys(tenant),
+        }
+
+    def _delta_options(self, tenant: str) -> dict[str, str]:
+        # Without these a store that is away holds a caller for three minutes, longer than its lease. Polars reads
+        # the same names as numbers, so they are not part of the common options.
+        return {**self.storage_options(tenant), "max_retries": "3", "retry_timeout": "10s", "connect_timeout": "5s"}
+
+    @cached_property
+    def _s3(self) -> "S3Client":
+        import boto3
+        from botocore.config import Config
+
+        settings = self.settings
+        return boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint or None,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key_id,
+            aws_secret_access_key=settings.s3_secret_access_key,
+            config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30),
+        )
+
+
+@contextmanager
+def store_errors(place: str) -> Iterator[None]:
+    """Turn what the store's clients raise into a `TransientError`; a lost race for a Delta version passes through."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except (OSError, DeltaError, BotoCoreError, ClientError) as error:
+        raise TransientError("store_unavailable", place) from error

@@ -1,0 +1,134 @@
+"""Which version of a resource is current. The one implementation of the rule, for tables and for person states.
+
+The rule (docs/architecture.md, "Versions and winners"): rows of equal key and digest are one version. Of the versions
+of a key wins: versioned before unversioned; then the later `version_time`; then, only if unversioned, the greater
+`_landing_seq` and `source_entry`; then the greater `digest`.
+
+A version is represented by one of its rows: of those with the greatest `versioned` and `version_time` the one with the
+least `source_object` and `source_entry`, so that the pointer does not depend on the order of landing. Its
+`_landing_seq` is the least of all its rows: an unversioned version keeps the place of its first landing however often
+it comes again.
+
+What belongs here: the order of rows. What does not: where rows come from (`lake.read`) and go (`lake.compact`).
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from spv_platform.lake.spec import RESOURCE_KEY
+
+#: Within one version, best first: column -> descending.
+_REPRESENTATIVE = {
+    "versioned": True,
+    "version_time": True,
+    "source_object": False,
+    "source_entry": False,
+}
+#: All columns beside the key that the rule looks at.
+RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted", "_batch_id")
+_LANDING, _ENTRY = "__landing", "__entry"
+#: Between the versions of a key, best first; all descending. The two private columns are null if versioned.
+_ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "digest")
+
+
+def versions(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyFrame:
+    """One row per version: rows of equal key and digest collapse, see above for the one that is kept.
+
+    Args:
+        frame: rows with the key columns, `digest`, `versioned`, `version_time`, `_landing_seq`, `source_object` and
+            `source_entry`; other columns ride along. `_batch_id`, where present, settles which of two rows that are
+            equal in all of these is kept.
+        key: the columns that identify a resource; not null.
+    """
+    order = dict(_REPRESENTATIVE)
+    if "_batch_id" in frame.collect_schema():
+        order["_batch_id"] = False
+    same = (*key, "digest")
+    ordered = frame.sort(*same, *order, descending=[*(False for _ in same), *order.values()], nulls_last=True)
+    first_landing = pl.col("_landing_seq").min().over(_begins(same).cum_sum())
+    return ordered.with_columns(first_landing).filter(_begins(same))
+
+
+def winners(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY, *, keep_deleted: bool = False) -> pl.LazyFrame:
+    """The winning version of each key.
+
+    The result depends on the set of rows only, not on their order, repetition or chunking.
+
+    Args:
+        frame: as for `versions`; also `deleted` unless `keep_deleted`.
+        key: the columns that identify a resource.
+        keep_deleted: keep winners that are tombstones.
+
+    Returns:
+        The rows with a column `decided_by`: `only` (one version), `version`, `landing` or `digest`, the rule that
+        put the winner before the next version. In no particular order.
+    """
+    best = _ranked(frame, key).filter(pl.col("decided_by").is_not_null())
+    return best if keep_deleted else best.filter(_alive())
+
+
+def survivors(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyFrame:
+    """The versions that must be remembered so that `winners` stays exact whatever comes later.
+
+    These are, per key, the two best versions (the second says how the first was decided), and all unversioned ones:
+    an unversioned version's place can only fall, when an earlier landing of it turns up, so any of them may win yet.
+    For any rows `a` and `b`, `winners(survivors(a) + b)` equals `winners(a + b)`.
+
+    Returns:
+        The rows with `decided_by` (null but for the winner) and `current`: the winner, unless a tombstone.
+    """
+    first = pl.col("decided_by").is_not_null()
+    return (
+        _ranked(frame, key)
+        .filter(first | first.shift(1, fill_value=False) | ~pl.col("versioned"))
+        .with_columns(current=first & _alive())
+    )
+
+
+def latest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
+    """The row of the greatest `_seq` of each key, tombstones included.
+
+    Args:
+        frame: rows with the key columns and `_seq`. A key has one row per `_seq`, which may be repeated.
+        key: the columns that identify a row; not null.
+    """
+    return frame.sort(*key, "_seq", descending=[*(False for _ in key), True]).filter(_begins(key))
+
+
+def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
+    """One row per version, by key and best first; `decided_by` is set on the best of each key."""
+    unversioned = ~pl.col("versioned")
+    alone = pl.any_horizontal(_differs(name) for name in key)
+    decided = (
+        pl.when(alone)
+        .then(pl.lit("only"))
+        .when(_differs("versioned") | _differs("version_time"))
+        .then(pl.lit("version"))
+        .when(unversioned & (_differs(_LANDING) | _differs(_ENTRY)))
+        .then(pl.lit("landing"))
+        .otherwise(pl.lit("digest"))
+    )
+    return (
+        versions(frame, key)
+        .with_columns(
+            pl.when(unversioned).then("_landing_seq").alias(_LANDING),
+            pl.when(unversioned).then("source_entry").alias(_ENTRY),
+        )
+        .sort(*key, *_ORDER, descending=[*(False for _ in key), *(True for _ in _ORDER)], nulls_last=True)
+        .with_columns(decided_by=pl.when(_begins(key)).then(decided))
+        .drop(_LANDING, _ENTRY)
+    )
+
+
+def _alive() -> pl.Expr:
+    return pl.col("deleted").ne_missing(True)
+
+
+def _differs(name: str) -> pl.Expr:
+    return pl.col(name).ne_missing(pl.col(name).shift(-1))
+
+
+def _begins(columns: Sequence[str]) -> pl.Expr:
+    """Whether a row of a sorted frame is the first of its values in these columns (the first of them not null)."""
+    return pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in columns)
