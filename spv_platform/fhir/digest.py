@@ -1,0 +1,50 @@
+"""The content digest of a resource: equal digests mean one version, whoever sent it and whenever.
+
+Layout of the JSON text does not count, and neither does a generated narrative: FHIR says of a `text` whose status is
+`generated` or `extensions` that it holds nothing beyond the data, and servers generate it anew at every read.
+"""
+
+import hashlib
+
+import msgspec
+
+#: Digest of a tombstone: there is no content.
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+class _Narrated(msgspec.Struct, gc=False):
+    text: msgspec.Raw = msgspec.Raw()
+
+
+class _Narrative(msgspec.Struct, gc=False):
+    status: str | None = None
+
+
+_narrated_decoder = msgspec.json.Decoder(_Narrated)
+_narrative_decoder = msgspec.json.Decoder(_Narrative)
+_elements_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def digest(raw: bytes) -> str:
+    """SHA-256 of a resource's compact JSON without its generated narrative, hex.
+
+    Element order, number text and string escapes count as sent.
+
+    Raises:
+        msgspec.DecodeError: not JSON.
+    """
+    compact = msgspec.json.format(raw, indent=-1)
+    if b'"text":{' in compact and _is_generated(bytes(_narrated_decoder.decode(compact).text)):
+        elements = _elements_decoder.decode(compact)
+        del elements["text"]
+        compact = msgspec.json.encode(elements)
+    return hashlib.sha256(compact).hexdigest()
+
+
+def _is_generated(text: bytes) -> bool:
+    if not text:
+        return False
+    try:
+        return _narrative_decoder.decode(text).status in ("generated", "extensions")
+    except msgspec.ValidationError:
+        return False

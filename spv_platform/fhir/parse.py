@@ -1,0 +1,287 @@
+"""The public face of the package: the opened bytes of one object to typed frames, with an account of every entry.
+
+Entries balance: entries = accepted + tombstones + duplicates + superseded + quarantined entries. A bad entry never
+costs a neighbour.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from spv_platform.errors import PermanentError
+from spv_platform.fhir import contract
+from spv_platform.fhir.contract import Problem
+from spv_platform.fhir.datatypes import Reference
+from spv_platform.fhir.frames import frame_of
+from spv_platform.fhir.identify import identify
+from spv_platform.fhir.problems import EntryRefusedError
+from spv_platform.fhir.project import Origin, Version, projector_of
+from spv_platform.fhir.references import OPEN_ENDS, Identified, Resolved, Resolver, target_type, text_of
+from spv_platform.fhir.scalars import instant
+from spv_platform.fhir.split import Split, split
+from spv_platform.lake.describe import Table
+from spv_platform.lake.tables import TABLES, table_of
+
+#: Rows of Python values that are held before they become a frame.
+CHUNK_ROWS = 10_000
+
+Check = Callable[[str, bytes], list[Problem]]
+_OpenEnd = tuple[str | None, str, str]
+
+
+@dataclass(frozen=True)
+class QuarantinedEntry:
+    """One problem of one entry. An entry may have several.
+
+    Attributes:
+        entry: 0-based number in the object.
+        pointer: JSON pointer within the entry's resource; empty: the entry itself.
+        reason: a code of `spv_platform.reasons`.
+    """
+
+    entry: int
+    pointer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class QueuedReference:
+    """References of accepted rows that this object alone does not resolve. The text is data: it may name a person.
+
+    Attributes:
+        target_type: the type pointed to, where the reference says so.
+        reference_text: as sent; for a logical reference `system|value` of its identifier.
+        how: see `fhir.references`.
+        count: how many rows' references.
+    """
+
+    target_type: str | None
+    reference_text: str
+    how: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ParsedObject:
+    """All that one object holds.
+
+    Attributes:
+        tables: frames by table name, each with the table's schema; tables without rows are left out.
+        entries: how many entries came in.
+        accepted: rows that hold a resource.
+        tombstones: rows that say a resource was deleted.
+        duplicates: entries with the key and the content of an earlier one.
+        superseded: entries whose key has another version in this object, which wins.
+        quarantined: every problem of every entry that was set aside.
+        references: what to look up elsewhere, sorted.
+    """
+
+    tables: dict[str, pl.DataFrame]
+    entries: int
+    accepted: int
+    tombstones: int
+    duplicates: int
+    superseded: int
+    quarantined: list[QuarantinedEntry]
+    references: list[QueuedReference]
+
+    @property
+    def quarantined_entries(self) -> int:
+        """How many entries were set aside."""
+        return len({problem.entry for problem in self.quarantined})
+
+    @property
+    def balances(self) -> bool:
+        """Whether every entry is accounted for once."""
+        found = self.accepted + self.tombstones + self.duplicates + self.superseded + self.quarantined_entries
+        return self.entries == found
+
+
+def parse_object(
+    data: bytes,
+    *,
+    content_type: str,
+    source: str,
+    landing_seq: int,
+    source_object: str,
+    batch_id: str,
+    max_entries: int,
+    check: Check = contract.check,
+) -> ParsedObject:
+    """Parse one opened object.
+
+    Args:
+        data: a FHIR Bundle or NDJSON.
+        content_type: of the object; empty when not known.
+        source: the feed that it came by.
+        landing_seq: the ledger's sequence number of the object.
+        source_object: SHA-256 of the data, hex.
+        batch_id: the batch that carries it.
+        max_entries: most entries that are taken.
+        check: the contract that every resource must meet.
+
+    Raises:
+        PermanentError: the object as a whole cannot be taken: see `split`, and not_a_bundle for a Bundle.timestamp that
+            is no time.
+    """
+    parts = split(data, content_type, max_entries)
+    stated = _bundle_time(parts)
+    names: list[Identified] = []
+    versions: list[Version] = []
+    bad: list[QuarantinedEntry] = []
+    for entry in parts.entries:
+        try:
+            version = identify(entry, parts.kind, stated)
+            # a refused resource still gives its name to the references of its neighbours
+            names.append(Identified(version.full_url, version.resource_type, version.resource_id))
+            if not version.deleted and (problems := check(version.resource_type, entry.raw or b"")):
+                raise EntryRefusedError(problems)
+        except EntryRefusedError as error:
+            bad += _set_aside(entry.index, error)
+            continue
+        versions.append(version)
+    origin = Origin(source, source_object, landing_seq, batch_id)
+    rows = _Rows(parts, Resolver(names), origin)
+    projected: list[Version] = []
+    for version in versions:
+        try:
+            rows.add(version)
+        except EntryRefusedError as error:
+            bad += _set_aside(version.entry, error)
+            continue
+        projected.append(version)
+    winners, duplicates = _winners(projected)
+    return ParsedObject(
+        tables=rows.tables(winners),
+        entries=len(parts.entries),
+        accepted=sum(not version.deleted for version in winners),
+        tombstones=sum(version.deleted for version in winners),
+        duplicates=duplicates,
+        superseded=len(projected) - len(winners) - duplicates,
+        quarantined=sorted(bad, key=lambda problem: (problem.entry, problem.pointer, problem.reason)),
+        references=rows.references(winners),
+    )
+
+
+def body_of(data: bytes, content_type: str, entry: int) -> bytes:
+    """The JSON text of one entry's resource, as sent.
+
+    Args:
+        data: the opened object.
+        content_type: of the object.
+        entry: 0-based number, as in the column `source_entry`.
+
+    Raises:
+        PermanentError: the content cannot be split, or the entry has no resource that can be read.
+    """
+    entries = split(data, content_type, max_entries=len(data)).entries
+    raw = entries[entry].raw if 0 <= entry < len(entries) else None
+    if raw is None:
+        raise PermanentError("no_resource", f"entry {entry}")
+    return raw
+
+
+class _Rows:
+    """Collects the rows of one object, table by table, as frames of bounded chunks."""
+
+    def __init__(self, parts: Split, resolver: Resolver, origin: Origin) -> None:
+        self._entries = parts.entries
+        self._resolver = resolver
+        self._origin = origin
+        self._pending: dict[str, list[tuple[Any, ...]]] = {}
+        self._frames: dict[str, list[pl.DataFrame]] = {}
+        self._open_ends: dict[int, list[_OpenEnd]] = {}
+
+    def add(self, version: Version) -> None:
+        """Project one version; tombstones are written at the end, when their time is settled."""
+        if version.deleted:
+            return
+        table = table_of(version.resource_type)
+        open_ends: list[_OpenEnd] = []
+
+        def resolve(reference: Reference) -> Resolved | None:
+            resolved = self._resolver.resolve(reference, version.full_url)
+            if resolved and resolved.how in OPEN_ENDS:
+                open_ends.append((target_type(reference), text_of(reference), resolved.how))
+            return resolved
+
+        raw = self._entries[version.entry].raw or b""
+        self._append(table, projector_of(table).row(version, raw, self._origin, resolve))
+        if open_ends:
+            self._open_ends[version.entry] = open_ends
+
+    def tables(self, winners: list[Version]) -> dict[str, pl.DataFrame]:
+        """The frames of the winning versions."""
+        tombstones = [version for version in winners if version.deleted]
+        for version in tombstones:
+            table = table_of(version.resource_type)
+            self._append(table, projector_of(table).tombstone(version, self._origin))
+        found: dict[str, pl.DataFrame] = {}
+        for table in TABLES:
+            self._flush(table)
+            if frames := self._frames.get(table.name):
+                found[table.name] = pl.concat(frames)
+        if sum(frame.height for frame in found.values()) > len(winners):
+            kept = pl.Series([version.entry for version in winners], dtype=pl.Int64).implode()
+            found = {name: frame.filter(pl.col("source_entry").is_in(kept)) for name, frame in found.items()}
+        if tombstones:
+            found = {name: frame.sort("source_entry") for name, frame in found.items()}
+        return {name: frame for name, frame in found.items() if frame.height}
+
+    def references(self, winners: list[Version]) -> list[QueuedReference]:
+        """The open ends of the winning versions, counted."""
+        counts: Counter[_OpenEnd] = Counter()
+        for version in winners:
+            counts.update(self._open_ends.get(version.entry, ()))
+        ordered = sorted(counts.items(), key=lambda item: (item[0][0] or "", *item[0][1:]))
+        return [QueuedReference(target, text, how, count) for (target, text, how), count in ordered]
+
+    def _append(self, table: Table, row: tuple[Any, ...]) -> None:
+        pending = self._pending.setdefault(table.name, [])
+        pending.append(row)
+        if len(pending) >= CHUNK_ROWS:
+            self._flush(table)
+
+    def _flush(self, table: Table) -> None:
+        if rows := self._pending.pop(table.name, None):
+            self._frames.setdefault(table.name, []).append(frame_of(rows, projector_of(table).schema))
+
+
+def _bundle_time(parts: Split) -> datetime | None:
+    if parts.timestamp is None:
+        return None
+    try:
+        return instant(parts.timestamp)
+    except ValueError:
+        raise PermanentError("not_a_bundle", "/timestamp") from None
+
+
+def _set_aside(entry: int, error: EntryRefusedError) -> list[QuarantinedEntry]:
+    return [QuarantinedEntry(entry, problem.pointer, problem.reason) for problem in error.problems]
+
+
+def _winners(versions: list[Version]) -> tuple[list[Version], int]:
+    """The winning version of each key, and how many entries repeat an earlier one.
+
+    The rule is that of `lake.winners` for versions of one landing: versioned before unversioned, then the later time,
+    then, if unversioned, the later entry, then the digest. Equal contents are one version, at its first entry, with the
+    latest time.
+    """
+    distinct: dict[tuple[str, str], dict[str, Version]] = {}
+    duplicates = 0
+    for version in versions:
+        same = distinct.setdefault(version.key, {}).setdefault(version.digest, version)
+        if same is version:
+            continue
+        duplicates += 1
+        same.version_time = max(filter(None, (same.version_time, version.version_time)), default=None)
+    return [max(rivals.values(), key=_rank) for rivals in distinct.values()], duplicates
+
+
+def _rank(version: Version) -> tuple[bool, datetime, int, str]:
+    time = version.version_time
+    return (time is not None, time or datetime.min, -1 if time else version.entry, version.digest)

@@ -1,0 +1,239 @@
+"""Splitting opened content into raw entries: a FHIR Bundle or NDJSON, without reading the resources.
+
+What belongs here: the outer shape of the content and its limits. What does not: anything about a resource's content.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from spv_platform.errors import PermanentError
+from spv_platform.fhir.structure import scan_entries, too_deep
+
+#: Bundle types whose entries carry resources (or deletes).
+BUNDLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history", "message", "document"})
+
+_NDJSON_TYPES = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
+_BOM = b"\xef\xbb\xbf"
+#: The fast reader counts entries only after it has read them all. A Bundle with more objects than this many times the
+#: limit is split by the patient reader, which stops at the limit.
+_OBJECTS_PER_ENTRY = 64
+
+
+class _Request(msgspec.Struct, gc=False):
+    method: str | None = None
+    url: str | None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    last_modified: str | None = msgspec.field(default=None, name="lastModified")
+
+
+class _Entry(msgspec.Struct, gc=False):
+    full_url: str | None = msgspec.field(default=None, name="fullUrl")
+    resource: msgspec.Raw = msgspec.Raw()
+    request: _Request | None = None
+    response: _Response | None = None
+
+
+class _Typed(msgspec.Struct):
+    resource_type: str | None = msgspec.field(default=None, name="resourceType")
+
+
+class _Header(_Typed):
+    type: str | None = None
+    timestamp: str | None = None
+
+
+class _Bundle(_Header):
+    entry: list[_Entry] | None = None
+
+
+_bundle_decoder = msgspec.json.Decoder(_Bundle)
+_header_decoder = msgspec.json.Decoder(_Header)
+_typed_decoder = msgspec.json.Decoder(_Typed)
+_entry_decoder = msgspec.json.Decoder(_Entry)
+_any_decoder = msgspec.json.Decoder(msgspec.Raw)
+#: What a reader raises on text that is not (this) JSON. `RecursionError`: nested too deep for it.
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+@dataclass(slots=True)
+class RawEntry:
+    """One entry of a Bundle, or one line of NDJSON.
+
+    Attributes:
+        index: 0-based number; blank lines of NDJSON have none.
+        last_modified: `response.lastModified`, which history Bundles carry.
+        problem: a reason code when the entry cannot be read; then `raw` is None.
+    """
+
+    index: int
+    full_url: str | None = None
+    method: str | None = None
+    url: str | None = None
+    last_modified: str | None = None
+    content: bytes | msgspec.Raw | None = None
+    problem: str | None = None
+
+    @property
+    def raw(self) -> bytes | None:
+        """JSON text of the resource, an object; copied out of the content at each call."""
+        return None if self.content is None else bytes(self.content)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The entries of one object.
+
+    Attributes:
+        kind: the Bundle's type, or `ndjson`.
+        timestamp: `Bundle.timestamp` as sent.
+    """
+
+    kind: str
+    timestamp: str | None
+    entries: list[RawEntry]
+
+
+def split(data: bytes, content_type: str, max_entries: int) -> Split:
+    """Split opened content into raw entries.
+
+    NDJSON is told by its content type, or by its shape: one of the first two lines is a whole resource. A UTF-8 byte
+    order mark is skipped. An entry that cannot be read keeps its number and says why; its neighbours are not touched.
+
+    Raises:
+        PermanentError: empty_payload, not_json, not_a_bundle, unsupported_bundle_type, too_many_entries.
+    """
+    data = data.removeprefix(_BOM)
+    if not data or data.isspace():
+        raise PermanentError("empty_payload")
+    if content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES:
+        return _lines(data, max_entries)
+    bundle = None
+    if data.count(b"{") <= max_entries * _OBJECTS_PER_ENTRY:
+        try:
+            bundle = _bundle_decoder.decode(data)
+        except _UNREADABLE:
+            bundle = None
+    if bundle is None:
+        return _lines(data, max_entries) if _looks_like_lines(data) else _patiently(data, max_entries)
+    _require_bundle(bundle)
+    entries = bundle.entry or []
+    if len(entries) > max_entries:
+        raise PermanentError("too_many_entries", f"entry {max_entries}")
+    return Split(bundle.type or "", bundle.timestamp, [_of_entry(i, entry) for i, entry in enumerate(entries)])
+
+
+def _require_bundle(header: _Header) -> None:
+    if header.resource_type != "Bundle":
+        raise PermanentError("not_a_bundle")
+    if header.type not in BUNDLE_TYPES:
+        raise PermanentError("unsupported_bundle_type")
+
+
+def _of_entry(index: int, entry: _Entry) -> RawEntry:
+    request = entry.request or _Request()
+    found = RawEntry(index, entry.full_url, request.method, request.url)
+    if entry.response is not None:
+        found.last_modified = entry.response.last_modified
+    raw = bytes(entry.resource)
+    if not raw or raw == b"null":
+        return found
+    found.problem = _problem_of(raw)
+    found.content = None if found.problem else entry.resource
+    return found
+
+
+def _problem_of(raw: bytes) -> str | None:
+    if not raw.startswith(b"{"):
+        return "entry_not_object"
+    if too_deep(raw):
+        return "too_deep"
+    if raw.isascii():
+        return None
+    try:
+        # the reader skips over strings without looking at their encoding
+        raw.decode()
+    except UnicodeDecodeError:
+        return "entry_not_json"
+    return None
+
+
+def _patiently(data: bytes, max_entries: int) -> Split:
+    scanned = scan_entries(data, max_entries)
+    if scanned is None:
+        raise PermanentError("not_a_bundle" if _is_json(data) else "not_json")
+    outer, texts = scanned
+    try:
+        header = _header_decoder.decode(outer)
+    except msgspec.ValidationError:
+        raise PermanentError("not_a_bundle") from None
+    except _UNREADABLE:
+        raise PermanentError("not_json") from None
+    _require_bundle(header)
+    return Split(header.type or "", header.timestamp, [_of_text(i, text) for i, text in enumerate(texts)])
+
+
+def _of_text(index: int, text: bytes) -> RawEntry:
+    if too_deep(text):
+        return RawEntry(index, problem="too_deep")
+    try:
+        return _of_entry(index, _entry_decoder.decode(text))
+    except msgspec.ValidationError:
+        reason = "invalid_resource" if text.startswith(b"{") else "entry_not_object"
+    except _UNREADABLE:
+        reason = "entry_not_json"
+    return RawEntry(index, problem=reason)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        _any_decoder.decode(data)
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def _looks_like_lines(data: bytes) -> bool:
+    head: list[bytes] = []
+    start = 0
+    while start < len(data) and len(head) < 2:
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        if line := data[start:end].strip():
+            head.append(line)
+        start = end + 1
+    return len(head) == 2 and any(_is_resource(line) for line in head)
+
+
+def _is_resource(line: bytes) -> bool:
+    try:
+        return _typed_decoder.decode(line).resource_type is not None
+    except _UNREADABLE:
+        return False
+
+
+def _lines(data: bytes, max_entries: int) -> Split:
+    entries: list[RawEntry] = []
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        line = data[start:end].strip()
+        start = end + 1
+        if not line:
+            continue
+        if len(entries) == max_entries:
+            raise PermanentError("too_many_entries", f"entry {max_entries}")
+        entries.append(_of_line(len(entries), line))
+    return Split("ndjson", None, entries)
+
+
+def _of_line(index: int, line: bytes) -> RawEntry:
+    if too_deep(line):
+        return RawEntry(index, problem="too_deep")
+    if not _is_json(line):
+        return RawEntry(index, problem="entry_not_json")
+    problem = _problem_of(line)
+    return RawEntry(index, problem=problem, content=None if problem else line)

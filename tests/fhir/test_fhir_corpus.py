@@ -1,0 +1,100 @@
+import gzip
+import json
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fhir_samples import parse
+
+from spv_platform.errors import PermanentError
+
+
+def read(file: Path) -> bytes:
+    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+
+
+def test_all_synthea_bundles_are_taken_whole(corpus: Path) -> None:
+    entries, rows, ways = 0, Counter[str](), Counter[tuple[str, str | None]]()
+    for file in sorted((corpus / "synthea").glob("*.json.gz")):
+        data = read(file)
+        # the models check one in each kind of bundle; the rest of the path sees all of them
+        parsed = parse(data, max_entries=100_000, check=lambda *_: [])
+        assert parsed.balances
+        assert (parsed.quarantined, parsed.duplicates, parsed.superseded) == ([], 0, 0)
+        entries += parsed.entries
+        rows.update({name: frame.height for name, frame in parsed.tables.items()})
+        for open_end in parsed.references:
+            ways[open_end.how, open_end.target_type] += open_end.count
+        for name in ("observation", "condition", "encounter", "immunization", "medication"):
+            if name in parsed.tables:
+                assert parsed.tables[name]["patient_id"].null_count() == 0
+    assert entries == sum(rows.values()) == 21_666
+    assert (rows["patient"], rows["observation"], rows["other_resource"]) == (30, 7693, 9349)
+    assert {how for how, _ in ways} == {"conditional"}
+
+
+def test_synthea_meets_the_contract(corpus: Path) -> None:
+    files = sorted((corpus / "synthea").glob("*.json.gz"), key=lambda file: file.stat().st_size)
+    for file in (*files[:3], next(file for file in files if "hospital" in file.name)):
+        parsed = parse(read(file), max_entries=100_000)
+        assert parsed.quarantined == []
+        assert parsed.accepted == parsed.entries > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "content_type"),
+    [
+        ("Bundle-gx-genomic-bundle-adam-anyperson.json", 25, ""),
+        ("Bundle-mcode-patient-bundle-jenny-m.json", 40, ""),
+        ("TrialMatching_Patient01.json", 18, ""),
+        ("examples.ndjson.gz", 177, "application/fhir+ndjson"),
+        ("examples.ndjson.gz", 177, ""),
+    ],
+)
+def test_mcode_examples_are_taken_whole(corpus: Path, name: str, entries: int, content_type: str) -> None:
+    parsed = parse(read(corpus / "mcode" / name), content_type)
+    assert parsed.quarantined == []
+    assert (parsed.entries, parsed.accepted) == (entries, entries)
+    assert parsed.tables["observation"]["patient_id"].null_count() == 0
+
+
+def test_a_reference_by_id_to_an_entry_under_another_name_is_flagged(corpus: Path) -> None:
+    parsed = parse(read(corpus / "mcode" / "TrialMatching_Patient01.json"))
+    assert set(parsed.tables["condition"]["patient_id"]) == {"mCODETrialMatchingPatientExample01"}
+    ways = {how for how in parsed.tables["condition"]["related_primary_how"] if how}
+    assert ways <= {"fallback", "urn"}
+
+
+def test_of_the_official_examples_only_the_one_broken_is_refused(corpus: Path) -> None:
+    with zipfile.ZipFile(corpus / "fhir-r4-examples" / "examples.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith(".json")]
+        # as text, so that decimals stay as they are
+        lines = [b" ".join(archive.read(name).splitlines()) for name in names]
+    parsed = parse(b"\n".join(lines))
+    assert parsed.balances
+    assert parsed.entries == 699
+    # Questionnaire-qs1 leaves out every linkId, which R4 requires
+    assert {names[problem.entry] for problem in parsed.quarantined} == {"Questionnaire-qs1.json"}
+    assert parsed.accepted + parsed.duplicates + parsed.superseded == 698
+
+
+def test_official_bundles_are_taken_or_refused_as_what_they_are(corpus: Path) -> None:
+    refused: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    with zipfile.ZipFile(corpus / "fhir-r4-examples" / "examples.zip") as archive:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if json.loads(data)["resourceType"] != "Bundle":
+                continue
+            try:
+                parsed: Any = parse(data)
+            except PermanentError as error:
+                refused[error.reason] += 1
+                continue
+            assert parsed.balances
+            reasons.update({problem.reason for problem in parsed.quarantined})
+    assert refused == {"unsupported_bundle_type": 3}
+    # the requests of batch examples ask and patch: they carry no resource; one delete is conditional
+    assert set(reasons) == {"no_resource", "invalid_delete"}

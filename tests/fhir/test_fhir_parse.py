@@ -1,0 +1,237 @@
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fhir_samples import (
+    CANARY,
+    NO_CHECK,
+    bundle,
+    delete,
+    entry,
+    ndjson,
+    observation,
+    parse,
+    patient,
+    reasons,
+    rows,
+)
+
+from spv_platform.errors import PermanentError
+from spv_platform.fhir import parse as parse_module
+from spv_platform.fhir.digest import EMPTY, digest
+from spv_platform.fhir.parse import ParsedObject, body_of
+
+
+def counts(parsed: ParsedObject) -> tuple[int, ...]:
+    assert parsed.balances
+    return (
+        parsed.entries,
+        parsed.accepted,
+        parsed.tombstones,
+        parsed.duplicates,
+        parsed.superseded,
+        parsed.quarantined_entries,
+    )
+
+
+def test_an_empty_bundle_gives_nothing_and_balances() -> None:
+    parsed = parse(bundle())
+    assert counts(parsed) == (0, 0, 0, 0, 0, 0)
+    assert parsed.tables == {}
+
+
+def test_the_same_content_twice_is_one_row_and_a_duplicate() -> None:
+    parsed = parse(bundle(entry(patient()), entry(patient())))
+    assert counts(parsed) == (2, 1, 0, 1, 0, 0)
+    assert rows(parsed, "patient")[0]["source_entry"] == 0
+
+
+def test_of_two_contents_without_a_time_the_later_entry_wins() -> None:
+    parsed = parse(bundle(entry(patient(gender="male")), entry(patient(gender="female"))))
+    assert counts(parsed) == (2, 1, 0, 0, 1, 0)
+    assert rows(parsed, "patient")[0]["gender"] == "female"
+
+
+def test_of_two_contents_with_a_time_the_later_time_wins_whatever_the_order() -> None:
+    new = patient(meta={"lastUpdated": "2024-01-02T00:00:00Z"})
+    old = patient(meta={"lastUpdated": "2024-01-02T00:30:00+01:00"})
+    for entries in ((new, old), (old, new)):
+        (found,) = rows(parse(bundle(*map(entry, entries))), "patient")
+        assert found["version_time"] == datetime(2024, 1, 2)
+
+
+def test_a_version_with_a_time_wins_over_one_without() -> None:
+    parsed = parse(ndjson(patient(meta={"lastUpdated": "2024-01-02T00:00:00Z"}), patient(gender="male")))
+    assert rows(parsed, "patient")[0]["versioned"]
+
+
+def test_the_bundle_timestamp_is_the_time_of_resources_without_one() -> None:
+    own = patient("p2", meta={"lastUpdated": "2020-01-01T00:00:00Z"})
+    parsed = parse(bundle(entry(patient("p1")), entry(own), timestamp="2024-01-01T01:00:00+01:00"))
+    assert [found["version_time"] for found in rows(parsed, "patient")] == [datetime(2024, 1, 1), datetime(2020, 1, 1)]
+
+
+def test_a_bundle_timestamp_that_is_no_time_refuses_the_object() -> None:
+    with pytest.raises(PermanentError) as caught:
+        parse(bundle(entry(patient()), timestamp=CANARY))
+    assert (caught.value.reason, caught.value.place) == ("not_a_bundle", "/timestamp")
+    assert CANARY not in str(caught.value)
+
+
+def test_a_delete_is_a_row_without_content() -> None:
+    parsed = parse(bundle(delete("Patient/p1"), delete("Observation/o1"), timestamp="2024-01-01T00:00:00Z"))
+    assert counts(parsed) == (2, 0, 2, 0, 0, 0)
+    (found,) = rows(parsed, "patient")
+    assert (found["resource_id"], found["patient_id"], found["deleted"], found["digest"]) == ("p1", "p1", True, EMPTY)
+    assert (found["versioned"], found["version_time"], found["gender"]) == (True, datetime(2024, 1, 1), None)
+    assert rows(parsed, "observation")[0]["patient_id"] is None
+
+
+def test_a_bundle_timestamp_needs_a_time_of_day() -> None:
+    with pytest.raises(PermanentError):
+        parse(bundle(entry(patient()), timestamp="2024-01-01"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_delete_and_a_resource_of_one_key_leave_one_winner(first: bool) -> None:
+    pair = [delete("Patient/p1"), entry(patient())]
+    parsed = parse(bundle(*(pair if first else pair[::-1])))
+    assert counts(parsed) == (2, int(first), int(not first), 0, 1, 0)
+
+
+def test_a_history_says_when_each_delete_was() -> None:
+    gone = {**delete("Patient/p1"), "response": {"status": "204", "lastModified": "2023-01-01T00:00:00Z"}}
+    back = entry(patient(meta={"lastUpdated": "2023-06-01T00:00:00Z"}))
+    parsed = parse(bundle(back, gone, kind="history", timestamp="2024-01-01T00:00:00Z"))
+    assert counts(parsed) == (2, 1, 0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "pointer"),
+    [
+        (delete("Patient"), "invalid_delete", ""),
+        (delete("Patient?identifier=1"), "invalid_delete", ""),
+        ({**delete("Patient/p1"), "resource": patient()}, "invalid_delete", ""),
+        (delete("Nothing/p1"), "unknown_resource_type", ""),
+        ({}, "no_resource", ""),
+        ({"request": {"method": "GET", "url": "Patient/1"}}, "no_resource", ""),
+        (entry({"resourceType": "Parameters"}, request={"method": "PATCH", "url": "Patient/1"}), "no_resource", ""),
+        (entry({}), "no_resource_type", "/resourceType"),
+        (entry({"resourceType": 5}), "no_resource_type", "/resourceType"),
+        (entry({"resourceType": ""}), "no_resource_type", "/resourceType"),
+        (entry({"resourceType": "Nothing"}), "unknown_resource_type", "/resourceType"),
+        (entry(patient("a b")), "invalid_id", "/id"),
+        (entry(patient("x" * 65)), "invalid_id", "/id"),
+        (entry(patient("")), "invalid_id", "/id"),
+        (entry(patient(id=5)), "invalid_id", "/id"),
+        (entry(patient(birthDate="x")), "invalid_resource", "/birthDate"),
+        (entry([]), "entry_not_object", ""),
+        (5, "entry_not_object", ""),
+    ],
+)
+def test_a_bad_entry_is_set_aside_and_its_neighbours_are_not(bad: Any, reason: str, pointer: str) -> None:
+    parsed = parse(bundle(entry(patient("p1")), bad, entry(patient("p2"))))
+    assert reasons(parsed) == [(1, reason, pointer)]
+    assert counts(parsed) == (3, 2, 0, 0, 0, 1)
+
+
+def test_several_problems_are_one_quarantined_entry() -> None:
+    parsed = parse(bundle(entry(patient(birthDate="x", active=[]))))
+    assert len(parsed.quarantined) == 2
+    assert counts(parsed) == (1, 0, 0, 0, 0, 1)
+
+
+def test_a_refused_version_does_not_supersede_a_good_one() -> None:
+    bad = observation("o1", effectiveDateTime="x")
+    parsed = parse(bundle(entry(observation("o1")), entry(bad)), check=NO_CHECK)
+    assert counts(parsed) == (2, 1, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("made", "id_"),
+    [
+        (entry(patient("p1"), "urn:uuid:other"), "p1"),
+        (entry(patient(None), "urn:uuid:0b5b2b6e-0000-4000-8000-000000000001"), "0b5b2b6e-0000-4000-8000-000000000001"),
+        (entry(patient(None), "http://x.example/fhir/Patient/p7"), "p7"),
+        (entry(patient(None), request={"method": "PUT", "url": "Patient/p8"}), "p8"),
+        (entry(patient(None)), f"sha256-{digest(json.dumps(patient(None)).encode())[:40]}"),
+        (entry(patient(None), "http://x.example/fhir/Group/p7"), None),
+        (entry(patient(None), request={"method": "PUT", "url": "Patient?identifier=1"}), None),
+    ],
+)
+def test_a_resource_without_an_id_takes_one_that_comes_again(made: Any, id_: str | None) -> None:
+    (found,) = rows(parse(bundle(made)), "patient")
+    assert found["resource_id"] == (id_ or f"sha256-{digest(json.dumps(patient(None)).encode())[:40]}")
+
+
+def test_urn_references_lead_to_the_patient_of_the_bundle() -> None:
+    parsed = parse(
+        bundle(
+            entry(observation("o1", subject={"reference": "urn:uuid:1"}), "urn:uuid:2"),
+            entry(patient("p1"), "urn:uuid:1"),
+            entry(observation("o2", subject={"reference": "Patient/p1"}), "urn:uuid:3"),
+        )
+    )
+    assert [found["patient_id"] for found in rows(parsed, "observation")] == ["p1", "p1"]
+    assert parsed.references == []
+
+
+def test_open_ends_of_accepted_rows_are_counted() -> None:
+    who = [{"reference": "Practitioner?identifier=npi|1"}]
+    lost = {"type": "Patient", "identifier": {"system": "s", "value": "v"}}
+    parsed = parse(
+        bundle(
+            entry(observation("o1", performer=who, subject=lost)),
+            entry(observation("o2", performer=who)),
+            entry(observation("o1", performer=who, subject=lost, valueString="later")),
+        )
+    )
+    assert counts(parsed) == (3, 2, 0, 0, 1, 0)
+    assert [(found.target_type, found.reference_text, found.how, found.count) for found in parsed.references] == [
+        ("Patient", "s|v", "logical", 1),
+        ("Practitioner", "Practitioner?identifier=npi|1", "conditional", 2),
+    ]
+
+
+def test_chunks_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ndjson(*[observation(f"o{number % 5}", valueInteger=number) for number in range(20)])
+    whole = parse(data, check=NO_CHECK)
+    monkeypatch.setattr(parse_module, "CHUNK_ROWS", 3)
+    parts = parse(data, check=NO_CHECK)
+    assert parts.tables["observation"].equals(whole.tables["observation"])
+    assert counts(parts) == counts(whole) == (20, 5, 0, 0, 15, 0)
+
+
+def test_the_body_of_an_entry_is_its_text_as_sent() -> None:
+    data = b'{"resourceType":"Bundle","type":"batch","entry":[{},{"resource":{"a": 1.50}}]}'
+    assert body_of(data, "", 1) == b'{"a": 1.50}'
+    assert body_of(b'\n{"a":1}\n\n{"a": 2}', "application/fhir+ndjson", 1) == b'{"a": 2}'
+    for number in (0, 2, -1):
+        with pytest.raises(PermanentError) as caught:
+            body_of(data, "", number)
+        assert caught.value.reason == "no_resource"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        patient(birthDate=CANARY),
+        patient(**{CANARY: CANARY}),
+        patient(name=[{CANARY: 1}, {"family": [CANARY]}]),
+        patient(CANARY + " "),
+        patient(gender={"coding": CANARY}),
+        patient(contained=[{"resourceType": CANARY, CANARY: 1}]),
+        patient(extension=[{"url": 5, CANARY: "x"}], meta={"lastUpdated": CANARY}),
+        {"resourceType": CANARY},
+        observation(valueQuantity={"value": CANARY}),
+        observation(effectiveDateTime=CANARY),
+        observation(component=[{"code": {"coding": [{"code": [CANARY]}]}}]),
+        {"resourceType": "RiskEvidenceSynthesis", "status": CANARY, "date": CANARY},
+    ],
+)
+@pytest.mark.parametrize("checked", [True, False])
+def test_no_value_of_a_broken_resource_is_told(resource: dict[str, Any], checked: bool) -> None:
+    data = bundle(entry(resource))
+    parsed = parse(data) if checked else parse(data, check=NO_CHECK)
+    assert CANARY not in repr((parsed.quarantined, parsed.references))

@@ -1,0 +1,247 @@
+import json
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import pytest
+from fhir_samples import bundle, entry, observation, parse, patient, quick, reasons, rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spv_platform.fhir.frames import arrow_schema, frame_of
+from spv_platform.fhir.paths import getter_of, steps_of, struct_of
+from spv_platform.fhir.project import Projector, extension_urls
+from spv_platform.lake.describe import Table
+from spv_platform.lake.tables import TABLES
+
+US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
+LOINC = {"system": "http://loinc.org", "code": "718-7", "display": "Hemoglobin"}
+LOCAL = {"system": "urn:local", "code": "HB"}
+
+
+def row(resource: dict[str, Any], table: str) -> dict[str, Any]:
+    parsed = parse(bundle(entry(resource)))
+    assert reasons(parsed) == []
+    (found,) = rows(parsed, table)
+    return found
+
+
+def test_every_table_compiles_and_gives_exactly_its_schema() -> None:
+    for table in TABLES:
+        frame = frame_of([(None,) * len(table.schema)], Projector(table).schema)
+        assert dict(frame.schema) == table.schema
+
+
+def test_a_patient_row_has_names_addresses_extensions_and_times() -> None:
+    found = row(
+        patient(
+            "p1",
+            meta={"versionId": "3", "lastUpdated": "2024-05-01T12:00:00+02:00", "profile": ["http://p"]},
+            identifier=[{"use": "usual", "type": {"coding": [{}, {"code": "MR"}]}, "system": "s", "value": "v"}],
+            name=[{"use": "official", "family": "F", "given": ["A", "B"], "suffix": ["Jr"]}, {"text": "F, A"}],
+            telecom=[{"system": "phone", "value": "1", "use": "home"}],
+            address=[{"line": ["1 Road"], "city": "C", "state": "S", "postalCode": "Z", "country": "US"}],
+            birthDate="1970-05",
+            gender="female",
+            deceasedBoolean=False,
+            maritalStatus={"coding": [{"code": "M"}], "text": "married"},
+            extension=[
+                {"url": US_CORE + "us-core-birthsex", "valueCode": "F"},
+                {
+                    "url": US_CORE + "us-core-race",
+                    "extension": [
+                        {"url": "ombCategory", "valueCoding": {"system": "o", "code": "2106-3", "display": "White"}},
+                        {"url": "text", "valueString": "White"},
+                        {"url": "ombCategory", "valueCoding": {"system": "o", "code": "2054-5"}},
+                    ],
+                },
+            ],
+        ),
+        "patient",
+    )
+    assert found["identifier"] == [{"use": "usual", "type_code": "MR", "system": "s", "value": "v"}]
+    assert found["name"][0] == {"use": "official", "family": "F", "given": ["A", "B"], "suffix": ["Jr"], "text": None}
+    assert found["name"][1]["text"] == "F, A"
+    assert found["telecom"] == [{"use": "home", "system": "phone", "value": "1"}]
+    assert found["address"][0]["postal_code"] == "Z"
+    assert (found["birth_date"], found["birth_date_precision"]) == ("1970-05", "month")
+    assert (found["birth_date_start"], found["birth_date_end"]) == (datetime(1970, 5, 1), datetime(1970, 6, 1))
+    assert (found["gender"], found["birth_sex"], found["deceased"]) == ("female", "F", False)
+    assert [coding["code"] for coding in found["race"]] == ["2106-3", "2054-5"]
+    assert (found["ethnicity"], found["deceased_time"]) == (None, None)
+    assert (found["patient_id"], found["version_id"], found["profiles"]) == ("p1", "3", ["http://p"])
+    assert (found["versioned"], found["version_time"]) == (True, datetime(2024, 5, 1, 10))
+    assert found["extension_urls"] == sorted(
+        [US_CORE + "us-core-birthsex", US_CORE + "us-core-race", "ombCategory", "ombCategory", "text"]
+    )
+
+
+def test_system_columns_say_where_the_row_comes_from() -> None:
+    found = row(observation("o1"), "observation")
+    assert (found["source"], found["source_object"], found["source_entry"]) == ("main", "f" * 64, 0)
+    assert (found["_landing_seq"], found["_batch_id"], found["deleted"]) == (7, "b1", False)
+    assert (found["versioned"], found["version_time"], found["patient_id"]) == (False, None, None)
+
+
+def test_a_quantity_keeps_number_text_comparator_and_unit() -> None:
+    raw = json.dumps(
+        observation(
+            subject={"reference": "Patient/p1"},
+            code={"coding": [LOINC, LOCAL], "text": "Hb"},
+            valueQuantity={"value": "N", "comparator": "<", "unit": "g/dl", "system": "ucum", "code": "g/dL"},
+            interpretation=[{"coding": [{"code": "L"}]}, {"text": "low"}],
+        )
+    ).replace('"N"', "7.00")
+    data = f'{{"resourceType":"Bundle","type":"batch","entry":[{{"resource":{raw}}}]}}'.encode()
+    (found,) = rows(parse(data), "observation")
+    assert [found[f"value{part}"] for part in ("", "_value", "_text", "_comparator") if f"value{part}" in found] == [
+        7.0,
+        "7.00",
+        "<",
+    ]
+    assert (found["value_unit"], found["value_unit_system"], found["value_unit_code"]) == ("g/dl", "ucum", "g/dL")
+    assert found["code"] == [LOINC, {**LOCAL, "display": None}]
+    assert (found["code_text"], found["patient_id"]) == ("Hb", "p1")
+    assert found["interpretation"] == [{"system": None, "code": "L", "display": None}]
+
+
+def test_components_keep_every_kind_of_value() -> None:
+    found = row(
+        observation(
+            component=[
+                {"code": {"coding": [LOINC]}, "valueQuantity": {"value": 1.5, "unit": "x"}},
+                {"code": {"text": "a"}, "valueCodeableConcept": {"coding": [LOCAL]}},
+                {"code": {"text": "b"}, "valueBoolean": False},
+                {"code": {"text": "c"}, "valueInteger": 3},
+                {"code": {"text": "d"}, "valueString": "s"},
+                {"code": {"text": "e"}, "valueDateTime": "2020"},
+                {"code": {"text": "f"}, "dataAbsentReason": {"coding": [{"code": "unknown"}]}},
+            ]
+        ),
+        "observation",
+    )["component"]
+    assert (found[0]["quantity_value"], found[0]["quantity_text"], found[0]["quantity_unit"]) == (1.5, "1.5", "x")
+    assert found[1]["value"][0]["code"] == "HB"
+    assert (found[1]["code"], found[2]["boolean"], found[3]["integer"]) == (None, False, 3)
+    assert (found[4]["string"], found[5]["time"], found[6]["absent_reason"][0]["code"]) == ("s", "2020", "unknown")
+
+
+def test_a_period_spans_from_its_first_to_its_last_moment() -> None:
+    found = row(observation(effectivePeriod={"start": "2020-01", "end": "2020-03-05"}), "observation")
+    assert (found["effective_period_from"], found["effective_period_to"]) == ("2020-01", "2020-03-05")
+    assert found["effective_period_start"] == datetime(2020, 1, 1)
+    assert found["effective_period_end"] == datetime(2020, 3, 6)
+    half = row(observation(effectivePeriod={"start": "2020-01"}), "observation")
+    assert (half["effective_period_to"], half["effective_period_end"]) == (None, None)
+
+
+def test_the_first_alternative_that_is_present_is_taken() -> None:
+    condition = {"resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}}
+    assert row({**condition, "onsetPeriod": {"start": "2019"}}, "condition")["onset"] == "2019"
+    assert row({**condition, "onsetDateTime": "2020"}, "condition")["onset"] == "2020"
+    assert row(condition, "condition")["onset"] is None
+
+
+def test_a_medication_row_is_found_by_patient_or_subject() -> None:
+    request = {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/p1"},
+        "medicationCodeableConcept": {"text": "drug"},
+        "category": [{"coding": [{"code": "x"}]}],
+        "doNotPerform": True,
+    }
+    found = row(request, "medication")
+    assert (found["patient_id"], found["code"], found["code_text"]) == ("p1", None, "drug")
+    assert (found["do_not_perform"], found["category"][0]["code"]) == (True, "x")
+
+
+def test_a_subject_that_is_no_patient_gives_no_patient() -> None:
+    assert row(observation(subject={"reference": "Group/g1"}), "observation")["patient_id"] is None
+
+
+def test_other_resources_keep_what_fits_and_lose_nothing_else() -> None:
+    consent = {
+        "resourceType": "Consent",
+        "id": "c1",
+        "status": "active",
+        "scope": {"coding": [{"code": "research"}]},
+        "category": [{"coding": [{"code": "x"}]}],
+        "patient": {"reference": "Patient/p1"},
+        "dateTime": "2024-01-01",
+        "provision": {"type": "deny", "period": {"start": "2024"}, "purpose": [{"code": "HRESCH"}]},
+    }
+    found = row(consent, "other_resource")
+    assert (found["scope"][0]["code"], found["provision_type"], found["patient_id"]) == ("research", "deny", "p1")
+    assert (found["provision_purpose"][0]["code"], found["date_precision"]) == ("HRESCH", "day")
+    coded_status = {
+        "resourceType": "SubstanceSpecification",
+        "id": "s",
+        "status": {"text": "x"},
+        "code": [{"code": {}}],
+    }
+    odd = row(coded_status, "other_resource")
+    assert (odd["status"], odd["code"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("resource", "pointer"),
+    [
+        (observation(valueQuantity={"value": "7.0"}), "/valueQuantity"),
+        (observation(effectiveDateTime="2020-01-01T10:00:00"), "/effectiveDateTime"),
+        (observation(effectivePeriod={"end": "x"}), "/effectivePeriod"),
+        (observation(valueString=5), "/valueString"),
+        (observation(code={"coding": [{}, {"code": 5}]}), "/code/coding/1/code"),
+        (observation(valueInteger=2**31), "/valueInteger"),
+        (observation(component=[{"valueQuantity": {"value": True}}]), "/component"),
+        (patient(meta={"lastUpdated": "2020"}), "/meta/lastUpdated"),
+        (patient(meta=5), "/meta"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_its_place_whatever_the_contract_lets_pass(resource: Any, pointer: str) -> None:
+    parsed = parse(bundle(entry(resource)), check=lambda *_: [])
+    assert reasons(parsed) == [(0, "invalid_resource", pointer)]
+
+
+def test_extension_urls_are_found_at_any_depth() -> None:
+    raw = {
+        "extension": [{"url": "b", "extension": [{"url": "a"}]}, {"url": 5}],
+        "_birthDate": {"extension": [{"url": "c"}]},
+        "contained": [{"modifierExtension": [{"url": "d", "valueDecimal": 1}]}],
+        "attachment": {"url": "not this"},
+    }
+    text = json.dumps(raw).replace("1}", "1e400}").encode()
+    assert extension_urls(text) == ["a", "b", "c", "d"]
+    assert extension_urls(b'{"url":"x"}') is None
+
+
+@pytest.mark.parametrize("path", ["", ".", "a..b", "a|", "a b", "extension(x"])
+def test_a_path_outside_of_the_grammar_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="not a source path"):
+        steps_of(path)
+
+
+def test_a_path_that_its_type_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="no elements"):
+        struct_of("t", [("code", "codings"), ("code.colour", "string")])
+    with pytest.raises(ValueError, match="two types"):
+        struct_of("t", [("code", "codings"), ("code", "string")])
+
+
+def test_a_getter_walks_lists_in_order_and_skips_nulls() -> None:
+    import msgspec
+
+    struct = struct_of("t", [("note.text", "strings")])
+    read = msgspec.json.decode(b'{"note":[{"text":"a"},null,{},{"text":["b",null,"c"]}]}', type=struct)
+    assert getter_of("note.text")(read) == ["a", "b", "c"]
+
+
+@quick
+@given(st.lists(st.tuples(st.none() | st.text(), st.none() | st.lists(st.text(), max_size=2)), min_size=1))
+def test_frames_hold_exactly_the_values_of_their_rows(values: list[tuple[Any, ...]]) -> None:
+    table = Table("t", ("X",), "", (), "")
+    assert table.schema
+    schema: dict[str, pl.DataType] = {"a": pl.String(), "b": pl.List(pl.String)}
+    assert frame_of(values, arrow_schema(schema)).rows() == values
