@@ -1,0 +1,91 @@
+"""From rows of resource tables to facts: the one entry, and what keeps every resource version represented."""
+
+from collections.abc import Callable, Mapping
+
+import polars as pl
+
+from spv_platform.lake.spec import RESOURCE_KEY
+from spv_platform.view import clinical
+from spv_platform.view.demographics import facts_of_patients
+from spv_platform.view.observations import facts_of_observations
+from spv_platform.view.rows import EMPTY, fact_rows
+from spv_platform.view.schema import VERSION_COLUMNS
+
+_EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
+    "patient": facts_of_patients,
+    "condition": clinical.facts_of_conditions,
+    "observation": facts_of_observations,
+    "medication": clinical.facts_of_medications,
+    "allergy": clinical.facts_of_allergies,
+    "procedure": clinical.facts_of_procedures,
+    "immunization": clinical.facts_of_immunizations,
+    "encounter": clinical.facts_of_encounters,
+    "other_resource": clinical.facts_of_consents,
+}
+
+#: Tables of mixed types of which only some bear facts.
+_BEARING = {"other_resource": ("Consent",)}
+
+
+def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The facts of resource versions.
+
+    Args:
+        tables: rows by table name, each with its table's schema (`lake.tables`). Rows without `patient_id` are passed
+            over: see `versions_without_patient`.
+
+    Returns:
+        A frame with `view.schema.SCHEMA`. Every version with a `patient_id` has at least one row: tombstones and
+        versions that say nothing of interest have one of kind `none`. The order of rows means nothing.
+    """
+    found = [EMPTY]
+    for name, rows in tables.items():
+        rows = rows.filter(pl.col("patient_id").is_not_null())
+        if rows.is_empty():
+            continue
+        versions = rows.select(VERSION_COLUMNS)
+        facts = pl.concat([EMPTY, *_EXTRACT[name](rows)]) if name in _EXTRACT else EMPTY
+        silent = versions.join(facts, on=[*RESOURCE_KEY, "patient_id", "digest"], how="anti").unique()
+        found += [facts, fact_rows(silent, "none", usable=pl.lit(False))]
+    return pl.concat(found)
+
+
+def bearing(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The rows from which facts can come, so that states do not fill up with rows that say nothing."""
+    return {
+        name: rows.filter(pl.col("resource_type").is_in(_BEARING[name])) if name in _BEARING else rows
+        for name, rows in tables.items()
+        if name in _EXTRACT
+    }
+
+
+def versions_without_patient(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Versions that name no patient: deletes, and resources whose reference to the patient leads nowhere.
+
+    Such a version displaces older ones of its resource, in whichever record they are: the caller finds those records
+    and passes them to `displaced`.
+
+    Returns:
+        Distinct rows of `view.schema.VERSION_COLUMNS`, `patient_id` null.
+    """
+    versions = [
+        rows.filter(pl.col("patient_id").is_null() & (pl.col("resource_type") != "Patient")).select(VERSION_COLUMNS)
+        for rows in tables.values()
+    ]
+    return pl.concat([EMPTY.select(VERSION_COLUMNS), *versions]).unique()
+
+
+def displaced(versions: pl.DataFrame, homes: pl.DataFrame) -> pl.DataFrame:
+    """Facts of kind `none` that tell other records about versions which do not name them.
+
+    Args:
+        versions: rows of `VERSION_COLUMNS`.
+        homes: `source`, `resource_type`, `resource_id`, `patient_id`: records that hold, or will hold, another version
+            of the resource.
+
+    Returns:
+        One fact for each version and home that differs from the version's own patient; fold it into the home's state.
+    """
+    others = versions.rename({"patient_id": "_own"}).join(homes.unique(), on=list(RESOURCE_KEY))
+    others = others.filter(pl.col("patient_id").ne_missing(pl.col("_own")))
+    return fact_rows(others, "none", usable=pl.lit(False))

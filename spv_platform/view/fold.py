@@ -1,0 +1,145 @@
+"""Person states: the facts of the winning resource versions, and their form as bytes.
+
+The rule of who wins is `lake.winners`; this module applies it to facts. What belongs here: folding, and the canonical
+serialisation of a record's state. What does not: sealing and storing the bytes (`envelope`, `ledger`).
+
+A fold has to give the same state for any order, repetition and chunking of versions. Two things make that hard:
+
+- A version that a source did not date takes its place from its first landing, and an earlier landing may still turn
+  up. So while no version of a resource is dated, the losing ones stay in the state with kind `none` and their kind in
+  `held_kind`: no reader sees them, a later fold can bring them back.
+- A resource may move to another patient, or be deleted by a request that names no patient. Its key has no patient, so
+  the version wins over the old one, but only in states that see it. Within one call `fold` sees to that: every record
+  that any version of the resource names keeps a fact of kind `none` of the winning version. Across calls the caller
+  must bring the version to the other records with `facts.displaced`.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+from spv_platform.lake.spec import RESOURCE_KEY
+from spv_platform.lake.winners import versions, winners
+from spv_platform.view.rows import fact_rows
+from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
+
+_KEY = list(RESOURCE_KEY)
+_VERSION = [name for name in VERSION_COLUMNS if name != "patient_id"]
+#: What a state is sorted by; the lists come last because most facts differ before.
+_ORDER = sorted(SCHEMA, key=lambda name: (isinstance(SCHEMA[name], pl.List), list(SCHEMA).index(name)))
+
+
+def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """The state after `new` facts came to `old` states.
+
+    Args:
+        old: facts of any number of records, as an earlier fold returned them.
+        new: facts of further versions of any resources.
+            Both have `SCHEMA`; further columns may stand beside it and must depend on `source` and `patient_id` only.
+
+    Returns:
+        Facts of the same columns, distinct and sorted. Every version that counts is there in every record that it
+        or another version of its resource names. `_landing_seq` is that of its first landing, null if dated.
+    """
+    both = pl.concat([old, new], how="diagonal_relaxed").unique()
+    if both.is_empty():
+        return both
+    facts = both.with_columns(kind=pl.coalesce("held_kind", "kind"), held_kind=pl.lit(None, pl.String))
+    distinct = facts.select(_VERSION).unique().lazy()
+    winning = winners(distinct, keep_deleted=True).drop("decided_by").collect()
+    undated = winning.filter(~pl.col("versioned")).select(_KEY)
+    held = (
+        versions(distinct.join(undated.lazy(), on=_KEY, how="semi"))
+        .join(winning.lazy(), on=[*_KEY, "digest"], how="anti")
+        .collect()
+    )
+    told = [_told(facts, winning), _told(facts, held).with_columns(held_kind="kind", kind=pl.lit("none"))]
+    return sort(pl.concat(told))
+
+
+def sort(facts: pl.DataFrame) -> pl.DataFrame:
+    """The facts in canonical order, without repetitions."""
+    further = [name for name in facts.columns if name not in SCHEMA]
+    return facts.unique().sort([*_ORDER, *further], nulls_last=True)
+
+
+def to_bytes(facts: pl.DataFrame) -> bytes:
+    """The facts as one document: equal facts give equal bytes. Columns beside `SCHEMA` are left out.
+
+    The document is MessagePack, column by column. Arrow's own formats are not canonical: bytes under a null and the
+    presence of a validity bitmap depend on how a frame came about.
+    """
+    ordered = sort(facts.select(list(SCHEMA)))
+    return _encode(_values(ordered), 0, ordered.height)
+
+
+def from_bytes(document: bytes) -> pl.DataFrame:
+    """What `to_bytes` was given; a column that the document is older than is null."""
+    return unpack([document])
+
+
+def pack(facts: pl.DataFrame) -> dict[tuple[str, str], bytes]:
+    """One document per record, by (source, patient id)."""
+    ordered = sort(facts.select(list(SCHEMA))).sort("source", "patient_id", maintain_order=True)
+    runs = ordered.select(record=pl.struct("source", "patient_id").rle_id()).group_by("record", maintain_order=True)
+    columns = _values(ordered)
+    documents: dict[tuple[str, str], bytes] = {}
+    start = 0
+    for _, height in runs.len().iter_rows():
+        record = (columns["source"][start], columns["patient_id"][start])
+        documents[record] = _encode(columns, start, start + height)
+        start += height
+    return documents
+
+
+def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
+    """The facts of many documents, in their order."""
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA}
+    for document in documents:
+        height, values = msgspec.msgpack.decode(document)
+        for name, column in columns.items():
+            column.extend(values[name] if name in values else [None] * height)
+    return pl.DataFrame([_series(name, column) for name, column in columns.items()])
+
+
+def _values(ordered: pl.DataFrame) -> dict[str, list[Any]]:
+    return {column.name: column.to_list() for column in ordered.with_columns(pl.col(pl.Datetime).to_physical())}
+
+
+def _encode(columns: dict[str, list[Any]], start: int, end: int) -> bytes:
+    slices = ((name, values[start:end]) for name, values in columns.items())
+    stated = {name: values for name, values in slices if any(value is not None for value in values)}
+    return msgspec.msgpack.encode((end - start, stated))
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    if not isinstance(SCHEMA[name], pl.List):
+        return pl.Series(name, values, dtype=SCHEMA[name])
+    # Polars builds a list column from Python lists twenty times slower than from offsets and one flat column.
+    lengths = pl.Series([None if value is None else len(value) for value in values], dtype=pl.Int64)
+    offsets = pl.concat([pl.Series([0], dtype=pl.Int64), lengths.fill_null(0).cum_sum()])
+    flat = pl.Series(list(chain.from_iterable(value or () for value in values)), dtype=pl.String)
+    array = pa.LargeListArray.from_arrays(offsets.to_arrow(), flat.to_arrow(), mask=lengths.is_null().to_arrow())
+    return pl.Series(name, array)
+
+
+def _told(facts: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
+    """What the chosen versions say to every record that any version of their resources names.
+
+    To the records that they name themselves, their facts; to the others, that they are there: one fact of kind `none`.
+    """
+    # A version's row has the place of its first landing, which may be another row's. A dated version has no use for
+    # one, and the earlier landings that it may have had are not remembered.
+    place = pl.when(~pl.col("versioned")).then("_landing_seq")
+    row = [name for name in _VERSION if name != "_landing_seq"]
+    said = facts.filter(pl.col("kind") != "none").drop("_landing_seq")
+    found = said.join(chosen, on=row, nulls_equal=True).select(facts.columns)
+    further = [name for name in facts.columns if name not in SCHEMA]
+    named = facts.select(*_KEY, "patient_id", *further).unique()
+    silent = named.join(chosen, on=_KEY).join(found, on=[*_KEY, "digest", "patient_id"], how="anti")
+    told = fact_rows(silent, "none", usable=pl.lit(False)).with_columns(silent.select(further))
+    return pl.concat([found, told.select(facts.columns)]).with_columns(_landing_seq=place)

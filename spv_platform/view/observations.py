@@ -1,0 +1,153 @@
+"""Facts of Observations that are not about genes: stages, performance status, tumour markers, scores, lab results.
+
+The kind is decided by the code (`codes.csv`, list `observation`); a tumour marker also by its mCODE profile, because
+mCODE leaves that value set open. Every other Observation is a lab fact, one for its own value and one per component.
+Implications of variants are conclusions of the laboratory, not findings: they give no fact.
+"""
+
+import polars as pl
+
+from spv_platform.lake.tables import OBSERVATION
+from spv_platform.view.clinical import stage_group
+from spv_platform.view.codes import display, keys, lookup, name_of, table
+from spv_platform.view.rows import fact_rows, live, when_true
+from spv_platform.view.variants import facts_of_variants
+
+#: Observation.status values whose content counts (FHIR R4 ObservationStatus).
+USABLE = ("final", "amended", "corrected")
+
+_MARKER_PROFILE = r"/mcode-tumor-marker(?:-test)?(?:\||$)"
+_TNM_CATEGORY = r"\b((?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)(?:\(\w+\))?)"
+#: Column of a component -> column of an Observation that means the same.
+_COMPONENT_COLUMNS = {
+    "code": "code",
+    "value": "value_concept",
+    "quantity_value": "value_value",
+    "quantity_text": "value_text",
+    "quantity_comparator": "value_comparator",
+    "quantity_unit": "value_unit",
+    "quantity_unit_code": "value_unit_code",
+    "string": "value_string",
+    "integer": "value_integer",
+    "boolean": "value_boolean",
+    "time": "value_time",
+    "absent_reason": "absent_reason",
+    "interpretation": "interpretation",
+}
+#: Values that a component cannot have here.
+_WHOLE_ONLY = tuple(
+    name
+    for name in OBSERVATION.schema
+    if name.startswith(("value_", "code_")) and name not in _COMPONENT_COLUMNS.values()
+)
+
+
+def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Every fact of the rows of table `observation`.
+
+    A result that is absent with a reason keeps the reason in `value_codes` and `value_display` and is not usable.
+    """
+    kind = pl.coalesce(
+        lookup("code", "observation"),
+        pl.when(pl.col("profiles").list.eval(pl.element().str.contains(_MARKER_PROFILE)).list.any())
+        .then(pl.lit("tumor_marker"))
+        .otherwise(pl.lit("lab")),
+    )
+    rows = live(rows).with_columns(
+        _kind=kind,
+        _usable=pl.col("status").is_in(USABLE).fill_null(False),
+        _parts=pl.col("component").list.len().fill_null(0) > 0,
+    )
+    genomic = rows.filter(pl.col("_kind").is_in(["variant", "region_studied"]))
+    others = rows.filter(~pl.col("_kind").is_in(["variant", "region_studied", "none"]))
+    grouping = pl.col("_parts") | (pl.col("has_member").list.len().fill_null(0) > 0)
+    whole = others.filter(_has_value() | ~grouping)
+    parts = _components(others.filter("_parts"))
+    return [_observed(whole), _observed(parts), *facts_of_variants(genomic)]
+
+
+def polarity(words: pl.Expr) -> pl.Expr:
+    """present, absent or indeterminate: by the value's code, its words, yes or no, else the interpretation."""
+    word = words.str.to_lowercase().str.replace(r"\s*\([a-z ]+\)$", "").str.strip_chars()
+    yes = pl.when(pl.col("value_boolean")).then(pl.lit("present")).otherwise(pl.lit("absent"))
+    msi = word.replace_strict(table("msi_word"), default=None, return_dtype=pl.String)
+    return pl.coalesce(
+        lookup("value_concept", "polarity"),
+        word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String),
+        pl.when(pl.col("_kind") == "msi").then(msi),
+        pl.when(pl.col("value_boolean").is_not_null()).then(yes),
+        lookup("interpretation", "polarity"),
+    )
+
+
+def _observed(rows: pl.DataFrame) -> pl.DataFrame:
+    kind = pl.col("_kind")
+    words = pl.coalesce(display("value_concept"), "value_concept_text", "value_string")
+    ratio = pl.concat_str("value_ratio_numerator_text", pl.lit(":"), "value_ratio_denominator_text")
+    range_ = pl.concat_str("value_range_low_text", pl.lit("-"), "value_range_high_text")
+    score = pl.coalesce(
+        pl.when(kind == "ecog").then(pl.coalesce(lookup("value_concept", "ecog"), lookup("interpretation", "ecog"))),
+        pl.when(kind == "karnofsky").then(
+            pl.coalesce(lookup("value_concept", "karnofsky"), lookup("interpretation", "karnofsky"))
+        ),
+    )
+    text = pl.coalesce(
+        "value_text",
+        pl.col("value_integer").cast(pl.String),
+        score,
+        "value_string",
+        pl.col("value_boolean").cast(pl.String),
+        "value_time",
+        ratio,
+        range_,
+        pl.when(kind == "stage").then(stage_group(words)),
+        pl.when(kind == "tnm").then(words.str.extract(_TNM_CATEGORY, 1)),
+    )
+    absent = ~_has_value() & (pl.col("absent_reason").list.len().fill_null(0) > 0)
+    return fact_rows(
+        rows,
+        kind,
+        codes=keys("code"),
+        display=pl.coalesce(display("code"), "code_text", name_of("code", "observation")),
+        value_number=pl.coalesce("value_value", "value_integer", score.cast(pl.Float64)),
+        value_text=text,
+        comparator=pl.col("value_comparator"),
+        unit=pl.coalesce(
+            *(f"{column}_unit{part}" for column in ("value", "value_range_low") for part in ("_code", ""))
+        ),
+        value_codes=pl.when(absent).then(keys("absent_reason")).otherwise(keys("value_concept")),
+        value_display=pl.when(absent)
+        .then(pl.coalesce(display("absent_reason"), pl.col("absent_reason").list.first().struct.field("code")))
+        .otherwise(pl.coalesce(display("value_concept"), "value_concept_text")),
+        polarity=polarity(words),
+        body_site=display("body_site"),
+        status=pl.col("status"),
+        usable=pl.col("_usable") & ~absent,
+        known=pl.col("issued"),
+        **when_true("effective", "effective_period"),
+    )
+
+
+def _has_value() -> pl.Expr:
+    concept = (pl.col("value_concept").list.len().fill_null(0) > 0) | pl.col("value_concept_text").is_not_null()
+    scalars = (
+        "value_text",
+        "value_string",
+        "value_integer",
+        "value_boolean",
+        "value_time",
+        "value_ratio_numerator_text",
+        "value_range_low_text",
+        "value_range_high_text",
+    )
+    return concept | pl.any_horizontal(pl.col(name).is_not_null() for name in scalars)
+
+
+def _components(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per component, with the component's code and value in the Observation's columns; kind lab."""
+    schema = OBSERVATION.schema
+    part = pl.col("component").struct
+    renamed = {whole: part.field(name).alias(whole) for name, whole in _COMPONENT_COLUMNS.items()}
+    nothing = {name: pl.lit(None, dtype=schema[name]).alias(name) for name in _WHOLE_ONLY}
+    each = rows.explode("component").with_columns(*renamed.values(), *nothing.values(), _kind=pl.lit("lab"))
+    return each.filter(_has_value() | (pl.col("absent_reason").list.len().fill_null(0) > 0))

@@ -1,0 +1,48 @@
+"""Small parts that every extraction of facts shares: the shape of a fact row and the expressions for its time.
+
+What belongs here: expressions without knowledge of a resource type. What does not: any code of a terminology
+(`codes`), any rule of one resource type (`observations`, `variants`, `clinical`, `demographics`).
+"""
+
+import polars as pl
+
+from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
+
+EMPTY = pl.DataFrame(schema=SCHEMA)
+
+
+def fact_rows(rows: pl.DataFrame, kind: str | pl.Expr, **values: pl.Expr) -> pl.DataFrame:
+    """Facts from rows that carry the version columns.
+
+    Args:
+        rows: one row per fact.
+        kind: the kind of all of them, or an expression that gives each its own.
+        values: columns of `SCHEMA`; those left out are null, `usable` is true.
+
+    Returns:
+        A frame with exactly `SCHEMA`.
+    """
+    given: dict[str, pl.Expr] = {"usable": pl.lit(True), **values}
+    given["kind"] = pl.lit(kind) if isinstance(kind, str) else kind
+    given |= {name: pl.col(name) for name in VERSION_COLUMNS}
+    return rows.select(given.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in SCHEMA.items())
+
+
+def live(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that say something: no tombstones."""
+    return rows.filter(~pl.col("deleted"))
+
+
+def when_true(point: str, period: str = "") -> dict[str, pl.Expr]:
+    """`time`, `time_start`, `time_end` from a `time` column, else from a `period` column.
+
+    A period counts from its start as sent; one without an end has no `time_end`.
+    """
+    if not period:
+        return {"time": pl.col(point), "time_start": pl.col(f"{point}_start"), "time_end": pl.col(f"{point}_end")}
+    stated = pl.col(point).is_not_null()
+    return {
+        "time": pl.coalesce(point, f"{period}_from", f"{period}_to"),
+        "time_start": pl.when(stated).then(f"{point}_start").otherwise(f"{period}_start"),
+        "time_end": pl.when(stated).then(f"{point}_end").otherwise(f"{period}_end"),
+    }

@@ -1,0 +1,122 @@
+"""The description of the table `patient_view`: each column once, with what it means and how it may identify a person.
+
+What belongs here: names, types, sentences, PHI classes. What does not: how a column is made (`view.patient`).
+"""
+
+import polars as pl
+
+from spv_platform.lake.describe import DerivedColumn, DerivedTable, Phi
+
+_POINTER: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "resource_type": pl.String(),
+    "resource_id": pl.String(),
+    "source_object": pl.String(),
+    "source_entry": pl.Int64(),
+}
+
+#: One fact in a list of the view; its last five fields point to the resource that says so.
+FACT: dict[str, pl.DataType] = {
+    "display": pl.String(),
+    "codes": pl.List(pl.String),
+    "value_number": pl.Float64(),
+    "value_text": pl.String(),
+    "comparator": pl.String(),
+    "unit": pl.String(),
+    "value_codes": pl.List(pl.String),
+    "value_display": pl.String(),
+    "polarity": pl.String(),
+    "body_site": pl.String(),
+    "status": pl.String(),
+    "date": pl.String(),
+    "known": pl.String(),
+    **_POINTER,
+}
+
+#: One genomic fact.
+VARIANT: dict[str, pl.DataType] = {
+    "genes": pl.List(pl.String),
+    "gene_ids": pl.List(pl.String),
+    "alteration": pl.String(),
+    "hgvs_protein": pl.List(pl.String),
+    "hgvs_coding": pl.List(pl.String),
+    "hgvs_genomic": pl.List(pl.String),
+    "origin": pl.String(),
+    "vaf": pl.Float64(),
+    "copy_number": pl.Float64(),
+    "consequence": pl.String(),
+    **FACT,
+}
+
+IDENTIFIER: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "type": pl.String(),
+    "use": pl.String(),
+    "system": pl.String(),
+    "value": pl.String(),
+    "resource_id": pl.String(),
+}
+#: A name, address or contact point.
+TEXT: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "use": pl.String(),
+    "text": pl.String(),
+    "resource_id": pl.String(),
+}
+RECORD: dict[str, pl.DataType] = {"source": pl.String(), "patient_id": pl.String()}
+
+
+def _list(fields: dict[str, pl.DataType]) -> pl.DataType:
+    return pl.List(pl.Struct(fields))
+
+
+def _facts(name: str, description: str) -> DerivedColumn:
+    return DerivedColumn(name, _list(FACT), f"{description}, latest first.")
+
+
+COLUMNS: tuple[DerivedColumn, ...] = (
+    DerivedColumn("person_id", pl.String(), "The enterprise id of the person.", Phi.QUASI),
+    DerivedColumn("sources", pl.List(pl.String), "Feeds that know the person, sorted.", Phi.NONE),
+    DerivedColumn(
+        "records", _list(RECORD), "The records that are this person: source and id of the Patient.", Phi.DIRECT
+    ),
+    DerivedColumn("identifiers", _list(IDENTIFIER), "Business identifiers, by source.", Phi.DIRECT),
+    DerivedColumn(
+        "name", pl.String(), "The name of the newest record: official before usual before others.", Phi.DIRECT
+    ),
+    DerivedColumn("names", _list(TEXT), "Every name, by source.", Phi.DIRECT),
+    DerivedColumn("gender", pl.String(), "Administrative gender of the newest record that states one.", Phi.QUASI),
+    DerivedColumn("birth_sex", pl.String(), "Sex assigned at birth, likewise.", Phi.QUASI),
+    DerivedColumn("birth_date", pl.String(), "Date of birth as sent, likewise.", Phi.DIRECT),
+    DerivedColumn("birth_date_start", pl.Datetime("us"), "Begin of the interval that the date stands for.", Phi.DIRECT),
+    DerivedColumn("birth_date_end", pl.Datetime("us"), "End of that interval, exclusive.", Phi.DIRECT),
+    DerivedColumn("deceased", pl.Boolean(), "Some record says dead; false: all that state it say alive."),
+    DerivedColumn("deceased_date", pl.String(), "The earliest date of death that a record states.", Phi.DIRECT),
+    DerivedColumn("addresses", _list(TEXT), "Addresses on one line, by source.", Phi.DIRECT),
+    DerivedColumn("telecoms", _list(TEXT), "Contact points, by source.", Phi.DIRECT),
+    _facts("problems", "Active problems that are no cancer"),
+    _facts("cancers", "Primary cancers in any clinical state; value: the histology"),
+    _facts("metastases", "Secondary cancers"),
+    _facts("stages", "Cancer stages"),
+    _facts("tnm", "TNM categories"),
+    _facts("ecog", "ECOG performance status, 0 to 5"),
+    _facts("karnofsky", "Karnofsky performance status, 0 to 100"),
+    _facts("tumor_markers", "Tumour marker tests"),
+    DerivedColumn("variants", _list(VARIANT), "Genomic variants, present and absent, latest first."),
+    DerivedColumn("regions_studied", _list(VARIANT), "Genes that were tested, latest first."),
+    _facts("tmb", "Tumour mutational burden"),
+    _facts("msi", "Microsatellite instability; polarity present: high"),
+    _facts("medications", "Drugs ordered, stated, dispensed and administered; the status says which"),
+    _facts("allergies", "Allergies and intolerances that are not resolved; value: the criticality"),
+    _facts("procedures", "Procedures done"),
+    _facts("immunizations", "Vaccinations given"),
+    _facts("latest_results", "The latest result of each other test, by its first code"),
+    DerivedColumn("encounter_count", pl.Int64(), "Encounters that took place."),
+    DerivedColumn("last_encounter", pl.String(), "Begin of the last of them, as sent.", Phi.QUASI),
+    _facts("last_encounters", "The last five of them; value: the class"),
+    DerivedColumn("opted_out", pl.Boolean(), "An active consent denies research use."),
+)
+
+PATIENT_VIEW = DerivedTable(
+    "patient_view", ("person_id",), COLUMNS, "The current single view of each person, with pointers to the sources."
+)
