@@ -1,0 +1,196 @@
+"""Reading criteria: YAML text to a `Trial`, and a `Trial` to and from its JSON document.
+
+The document has the form of the file, so there is one grammar and one set of checks. A criteria file holds nothing of
+a patient, so errors may quote it; each says `file: trial: cohort: criterion: what and what to do`.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+import yaml
+
+from spv_platform.errors import UsageError
+from spv_platform.trials.model import Cohort, Criterion, Group, Node, Op, Trial, criteria_of, gating_tree
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 16  # groups in groups
+MAX_YAML_DEPTH = 64  # a group takes two levels, a criterion four
+MAX_CRITERIA = 1000
+_OPS: tuple[Op, ...] = ("all", "any", "none")
+_TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,39}")
+
+
+class CriteriaError(UsageError):
+    """A criteria file says something that is not in the language."""
+
+
+def parse_trial(text: str, file: str) -> Trial:
+    """Parse the criteria of one trial.
+
+    Args:
+        text: the YAML, at most `MAX_BYTES`.
+        file: its name, for error messages.
+
+    Raises:
+        CriteriaError: not YAML, an unknown key, an id twice, or anything else that is not in the language.
+    """
+    return _trial(_load(text, file), file)
+
+
+def to_document(trial: Trial) -> dict[str, Any]:
+    """The trial as plain JSON values, in the form of a criteria file."""
+    document: dict[str, Any] = msgspec.to_builtins(trial)
+    for plain, cohort in zip(document["cohorts"], trial.cohorts, strict=True):
+        plain["criteria"] = _node_document(cohort.criteria)
+    # one pass over JSON makes tuples lists: what comes out is what a document store gives back
+    result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    return result
+
+
+def from_document(document: Any, name: str = "document") -> Trial:
+    """The trial of a document that `to_document` made.
+
+    Raises:
+        CriteriaError: it is not such a document.
+    """
+    return _trial(document, name)
+
+
+def _node_document(node: Node) -> dict[str, Any]:
+    if isinstance(node, Group):
+        return {node.op: [_node_document(member) for member in node.members]}
+    document: dict[str, Any] = msgspec.to_builtins(node)
+    return document
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with a limit of depth, without aliases (they expand without one) and repeated keys (one gets lost)."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.depth > MAX_YAML_DEPTH:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "nested too deep: flatten the criteria", mark)
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed: write the text out", mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if len(set(map(str, keys))) != len(keys):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands twice: remove one", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str, file: str) -> Any:
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise CriteriaError(f"{file}: larger than {MAX_BYTES} bytes: split the trial's cohorts over several trials")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise CriteriaError(f"{file}: {place}not usable YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise CriteriaError(f"{file}: not usable YAML: {type(error).__name__}: correct the file") from None
+
+
+def _trial(raw: Any, file: str) -> Trial:
+    raw = _mapping(raw, file, ("trial", "title", "version", "cohorts"))
+    identifier = raw.get("trial")
+    if not isinstance(identifier, str) or not _TRIAL_ID.fullmatch(identifier):
+        raise CriteriaError(f"{file}: `trial` is not a registry id: write it as `trial: NCT01234567`")
+    where = f"{file}: {identifier}"
+    cohorts = raw.get("cohorts")
+    if not isinstance(cohorts, list) or not cohorts:
+        raise CriteriaError(f"{where}: no cohorts: add `cohorts:` with at least one cohort")
+    title, version = raw.get("title", ""), raw.get("version", 1)
+    if not isinstance(title, str):
+        raise CriteriaError(f"{where}: `title` is not text: put it in quotes")
+    if type(version) is not int or version < 1:
+        raise CriteriaError(f"{where}: `version` is not a whole number from 1")
+    parsed = tuple(_cohort(cohort, where, at) for at, cohort in enumerate(cohorts, start=1))
+    _check_unique([cohort.id for cohort in parsed], where, "cohort")
+    criteria = [criterion for cohort in parsed for criterion in criteria_of(cohort.criteria)]
+    _check_unique([criterion.id for criterion in criteria], where, "criterion")
+    if len(criteria) > MAX_CRITERIA:
+        raise CriteriaError(f"{where}: more than {MAX_CRITERIA} criteria")
+    return Trial(trial=identifier, title=title, version=version, cohorts=parsed)
+
+
+def _cohort(raw: Any, where: str, at: int) -> Cohort:
+    name = raw.get("id") if isinstance(raw, dict) else None
+    where = f"{where}: cohort {name or at}"
+    raw = _mapping(raw, where, ("id", "title", "status", "criteria"))
+    if not isinstance(name, str) or not name.strip():
+        raise CriteriaError(f"{where}: `id` is missing or not text: give the cohort an id, in quotes if it is a number")
+    if "criteria" not in raw:
+        raise CriteriaError(f"{where}: no criteria: add `criteria:` with `all:`, `any:` or `none:`")
+    tree = _node(raw["criteria"], where, "criteria", 1)
+    if isinstance(tree, Criterion):
+        tree = Group(op="all", members=(tree,))
+    if gating_tree(tree) is None:
+        raise CriteriaError(f"{where}: no gating criterion: without one nothing can decide; add one")
+    title, status = raw.get("title", ""), raw.get("status", "open")
+    if not isinstance(title, str):
+        raise CriteriaError(f"{where}: `title` is not text: put it in quotes")
+    if status not in ("open", "closed"):
+        raise CriteriaError(f"{where}: `status` is neither open nor closed")
+    return Cohort(id=name, title=title, status=status, criteria=tree)
+
+
+def _node(raw: Any, where: str, path: str, depth: int) -> Node:
+    if depth > MAX_DEPTH:
+        raise CriteriaError(f"{where}: {path}: nested deeper than {MAX_DEPTH} levels: flatten the criteria")
+    if not isinstance(raw, dict):
+        raise CriteriaError(f"{where}: {path}: not a criterion and not `all:`, `any:` or `none:`")
+    ops = [op for op in _OPS if op in raw]
+    if not ops:
+        return _criterion(raw, where, path)
+    if len(raw) != 1:
+        raise CriteriaError(f"{where}: {path}: `{ops[0]}:` stands beside other keys: put each into an item of its own")
+    op, members = ops[0], raw[ops[0]]
+    if not isinstance(members, list) or not members:
+        raise CriteriaError(f"{where}: {path}.{op}: needs a list of at least one criterion")
+    nodes = (_node(member, where, f"{path}.{op}[{at}]", depth + 1) for at, member in enumerate(members, start=1))
+    return Group(op=op, members=tuple(nodes))
+
+
+def _criterion(raw: dict[str, Any], where: str, path: str) -> Criterion:
+    name = raw.get("id")
+    where = f"{where}: criterion {name if isinstance(name, str) and name else path}"
+    if "id" not in raw:
+        raise CriteriaError(f"{where}: no `id`: give it one that is unique in the trial")
+    raw = dict(raw)
+    for key, value in raw.items():
+        if not isinstance(value, dict) or "within_days" not in value:
+            continue
+        if "within_days" in raw:
+            raise CriteriaError(f"{where}: `within_days` stands twice: keep one")
+        raw |= {key: {k: v for k, v in value.items() if k != "within_days"}, "within_days": value["within_days"]}
+        break
+    try:
+        return msgspec.convert(raw, Criterion)
+    except msgspec.ValidationError as error:
+        raise CriteriaError(f"{where}: {error}: correct it, see docs/adding-a-trial.md") from None
+
+
+def _mapping(raw: Any, where: str, allowed: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise CriteriaError(f"{where}: not a mapping: it needs the keys {', '.join(allowed)}")
+    unknown = sorted(str(key) for key in raw if key not in allowed)
+    if unknown:
+        raise CriteriaError(f"{where}: unknown key `{unknown[0]}`: allowed are {', '.join(allowed)}")
+    return raw
+
+
+def _check_unique(names: list[str], where: str, what: str) -> None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise CriteriaError(f"{where}: {what} {repeated}: the id stands twice: give each {what} its own")

@@ -1,0 +1,124 @@
+"""Criteria and facts in words: what a criterion asks for, and the line that stands for a piece of evidence."""
+
+from datetime import date, datetime, time
+
+import polars as pl
+
+from spv_platform.trials.model import (
+    Age,
+    Biomarker,
+    Criterion,
+    Diagnosis,
+    Finding,
+    Lab,
+    PerformanceStatus,
+    Range,
+    Stage,
+)
+from spv_platform.trials.terms import marker_of_code
+
+#: What every approval is called, everywhere: it is a suggestion to a clinician.
+WORDING = "potentially eligible, clinician to confirm"
+
+
+def describe(criterion: Criterion) -> str:
+    """The criterion's wording, else what it asks for."""
+    return criterion.wording or _asked(criterion)
+
+
+def _asked(criterion: Criterion) -> str:
+    test = criterion.test
+    match test:
+        case Age():
+            return f"age {_limits(test.min, test.max)}"
+        case Diagnosis():
+            return f"diagnosis {_codes(test.codes)}"
+        case Finding():
+            return f"{test.kind} {_codes(test.codes)} {test.state}".replace("  ", " ")
+        case Stage():
+            return f"stage {' or '.join(test.one_of)}"
+        case Biomarker():
+            return _biomarker(test)
+        case PerformanceStatus():
+            name, limits = ("ECOG", test.ecog) if test.ecog else ("Karnofsky", test.karnofsky)
+            return f"{name} {_range(limits)}"
+        case Lab():
+            return f"laboratory {_codes(test.codes)} {_limits(test.min, test.max)} {test.unit}"
+        case "text":
+            return "to be judged in the clinic"
+        case _:
+            return f"sex {test}"
+
+
+def _biomarker(test: Biomarker) -> str:
+    if test.tmb is not None:
+        return f"TMB {_range(test.tmb)} per megabase"
+    if test.msi is not None:
+        return f"MSI {test.msi}"
+    words = (test.gene or test.marker, test.change, test.alteration, test.origin, test.state)
+    return " ".join(word for word in words if word)
+
+
+def _range(limits: Range | None) -> str:
+    return _limits(limits.min, limits.max) if limits else ""
+
+
+def _limits(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+
+
+def _codes(codes: tuple[str, ...]) -> str:
+    shown = " or ".join(code.rpartition("|")[2] for code in codes[:3])
+    return shown + (" or others" if len(codes) > 3 else "")
+
+
+def evidence_summary(as_of: date) -> pl.Expr:
+    """One line about a fact, such as `ER positive, 2018-03-10`; without names, identifiers or the date of birth."""
+    kind = pl.col("kind")
+    marker = pl.col("codes").list.eval(
+        pl.element().replace_strict(marker_of_code(), default=None, return_dtype=pl.String).drop_nulls()
+    )
+    label = pl.coalesce(pl.col("display"), kind)
+    what = (
+        pl.when(kind == "variant")
+        .then(_joined(pl.col("genes").list.join("-"), pl.col("hgvs_protein").list.first(), pl.col("alteration")))
+        .when(kind == "tumor_marker")
+        .then(pl.coalesce(marker.list.first(), label))
+        .when(kind == "birth_date")
+        .then(_age(as_of))
+        .when(kind.is_in(["ecog", "karnofsky", "tmb", "msi"]))
+        .then(kind.replace({"ecog": "ECOG", "karnofsky": "Karnofsky", "tmb": "TMB", "msi": "MSI"}))
+        .when(kind.is_in(["stage", "gender", "birth_sex"]))
+        .then(kind.str.replace("_", " "))
+        .otherwise(label)
+    )
+    tested = kind.is_in(["tumor_marker", "msi"])
+    polarity = pl.col("polarity")
+    state = pl.when(tested).then(polarity.replace({"present": "positive", "absent": "negative"})).otherwise(polarity)
+    text = pl.coalesce(pl.col("value_text"), pl.col("value_number").cast(pl.String))
+    number = pl.concat_str(pl.col("comparator").fill_null(""), text)
+    value = pl.coalesce(state, _joined(number, pl.col("unit")).replace("", None), pl.col("value_display"))
+    day = pl.when(kind != "birth_date").then(pl.col("time").str.slice(0, 10))
+    return pl.concat_str(
+        _joined(what, pl.when(kind != "birth_date").then(value)), day, separator=", ", ignore_nulls=True
+    )
+
+
+def _joined(*parts: pl.Expr) -> pl.Expr:
+    return pl.concat_str(*parts, separator=" ", ignore_nulls=True)
+
+
+def _age(as_of: date) -> pl.Expr:
+    """Completed years, or the two that an imprecise birth date allows."""
+    youngest = _years(pl.col("end") - pl.duration(microseconds=1), as_of).cast(pl.String)
+    oldest = _years(pl.col("start"), as_of).cast(pl.String)
+    span = pl.when(oldest == youngest).then(oldest).otherwise(pl.concat_str(youngest, oldest, separator="-"))
+    return pl.concat_str(pl.lit("age "), span.fill_null("not known"))
+
+
+def _years(born: pl.Expr, as_of: date) -> pl.Expr:
+    day = datetime.combine(as_of, time.min)
+    birthday_ahead = (born.dt.month() > day.month) | ((born.dt.month() == day.month) & (born.dt.day() > day.day))
+    return day.year - born.dt.year() - birthday_ahead.cast(pl.Int32)

@@ -1,0 +1,94 @@
+"""The description of the lake tables that hold matches: each table and column is described once, here.
+
+A row is one version of one answer: per key the row with the greatest `_seq` is the current one, and a current row with
+`deleted` is none.
+"""
+
+from datetime import date
+
+import polars as pl
+
+from spv_platform.lake.describe import DerivedColumn, DerivedTable, Phi
+
+#: A pointer to the fact's resource in its sealed object, and one line about it.
+EVIDENCE: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "resource_type": pl.String(),
+    "resource_id": pl.String(),
+    "source_object": pl.String(),
+    "source_entry": pl.Int64(),
+    "summary": pl.String(),
+}
+
+
+_PERSON = DerivedColumn("person_id", pl.String(), "The person's enterprise id.", Phi.QUASI)
+_TRIAL = DerivedColumn("trial", pl.String(), "Registry id of the trial.", Phi.NONE)
+_COHORT = DerivedColumn("cohort", pl.String(), "Cohort of the trial.", Phi.NONE)
+_AS_OF = DerivedColumn("as_of", pl.Date(), "The day of evaluation, from which ages and windows count.", Phi.NONE)
+
+CRITERION_RESULT = DerivedTable(
+    "criterion_result",
+    ("person_id", "trial", "cohort", "criterion"),
+    (
+        _PERSON,
+        _TRIAL,
+        _COHORT,
+        DerivedColumn("criterion", pl.String(), "Id of the criterion in the trial.", Phi.NONE),
+        DerivedColumn("position", pl.Int32(), "Its place in the cohort's criteria, from 0.", Phi.NONE),
+        DerivedColumn("gating", pl.Boolean(), "Whether it decides; else it is for the clinic only.", Phi.NONE),
+        DerivedColumn("wording", pl.String(), "The criterion in words.", Phi.NONE),
+        DerivedColumn("verdict", pl.String(), "MET, NOT_MET or UNKNOWN."),
+        DerivedColumn("evidence", pl.List(pl.Struct(EVIDENCE)), "The facts weighed, latest first.", Phi.QUASI),
+        _AS_OF,
+    ),
+    "What each criterion says of each person, with the evidence.",
+)
+
+COHORT_VERDICT = DerivedTable(
+    "cohort_verdict",
+    ("person_id", "trial", "cohort"),
+    (
+        _PERSON,
+        _TRIAL,
+        _COHORT,
+        DerivedColumn("verdict", pl.String(), "potentially_eligible, not_eligible or needs_information."),
+        DerivedColumn("approved", pl.Boolean(), "Potentially eligible, clinician to confirm."),
+        DerivedColumn(
+            "reasons",
+            pl.List(pl.String),
+            "Why not: opted_out, deceased, cohort_closed, trial_not_recruiting, trial_not_in_registry, criterion:ID.",
+        ),
+        DerivedColumn("missing", pl.List(pl.String), "Criteria whose answer could still change the verdict."),
+        DerivedColumn("answers_needed", pl.Int32(), "Fewest answers that could make it eligible; 1: one test away."),
+        _AS_OF,
+    ),
+    "The verdict on each person for each cohort.",
+)
+
+APPROVED_PATIENTS = DerivedTable(
+    "approved_patients",
+    ("person_id", "trial", "cohort"),
+    (
+        _PERSON,
+        _TRIAL,
+        _COHORT,
+        DerivedColumn("trial_title", pl.String(), "Title of the trial.", Phi.NONE),
+        DerivedColumn("cohort_title", pl.String(), "Title of the cohort.", Phi.NONE),
+        DerivedColumn("trial_version", pl.Int64(), "Version of the criteria that approved.", Phi.NONE),
+        DerivedColumn("wording", pl.String(), "What the approval means.", Phi.NONE),
+        DerivedColumn("for_clinic", pl.List(pl.String), "What the clinic has to check, in words.", Phi.NONE),
+        _AS_OF,
+    ),
+    "Persons who are potentially eligible for a cohort; a clinician has to confirm.",
+)
+
+TABLES: tuple[DerivedTable, ...] = (APPROVED_PATIENTS, COHORT_VERDICT, CRITERION_RESULT)
+
+CRITERION_RESULT_COLUMNS = {column.name: column.dtype for column in CRITERION_RESULT.columns if column is not _AS_OF}
+COHORT_VERDICT_COLUMNS = {column.name: column.dtype for column in COHORT_VERDICT.columns if column is not _AS_OF}
+
+
+def stamp(table: DerivedTable, rows: pl.DataFrame, as_of: date, seq: int) -> pl.DataFrame:
+    """Rows with the described columns as rows of the stored table, written by publication `seq`."""
+    system = (pl.lit(as_of).alias("as_of"), pl.lit(False).alias("deleted"), pl.lit(seq).alias("_seq"))
+    return rows.with_columns(*system).select(pl.col(name).cast(dtype) for name, dtype in table.schema.items())
