@@ -1,0 +1,1 @@
+"""What the assets and sensors reach the outside through."""

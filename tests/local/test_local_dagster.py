@@ -1,0 +1,85 @@
+"""Dagster on the embedded stack: real daemon, code server, web server and runs."""
+
+import json
+import sys
+import time
+import types
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+from local_processes import left_of
+
+from spv_platform.local import orchestrator, stack
+from spv_platform.local.home import load_state
+from spv_platform.settings import Settings
+
+
+def store(settings: Settings) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key_id,
+        aws_secret_access_key=settings.s3_secret_access_key,
+    )
+
+
+def run_states(settings: Settings) -> dict[str, str]:
+    query = "{runsOrError{... on Runs{results{status assetSelection{path}}}}}"
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{settings.webserver_port}/graphql",
+        json.dumps({"query": query}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - a fixed http URL
+        runs = json.load(answer)["data"]["runsOrError"]["results"]
+    return {run["assetSelection"][0]["path"][0]: run["status"] for run in runs}
+
+
+def wait_for_runs(settings: Settings, wanted: dict[str, str]) -> None:
+    deadline = time.monotonic() + 120
+    while (seen := run_states(settings)) != wanted:
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    def make_logs_bucket(settings: Settings) -> None:
+        store(settings).create_bucket(Bucket=settings.logs_bucket)
+
+    # The stack alone: what the pipeline makes in a home is tested with the pipeline.
+    setup = types.ModuleType("setup")
+    setup.prepare_home = make_logs_bucket  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spv_platform.pipeline.setup", setup)
+    monkeypatch.setattr(orchestrator, "MODULE", "stack_definitions")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    yield tmp_path
+    stack.stop(tmp_path)
+
+
+def test_runs_are_launched_logged_and_ended_with_the_stack(home: Path) -> None:
+    said: list[str] = []
+    settings = stack.start(home, progress=said.append)
+    starts = [text for text in said if text.startswith("starting ")]
+    assert starts == [f"starting {name}" for name in (*stack.SERVERS, *orchestrator.NAMES)]
+    assert {service.state for service in stack.status(home)} == {"running"}
+
+    wait_for_runs(settings, {"quick": "SUCCESS", "endless": "STARTED"})
+    s3 = store(settings)
+    logs = [item["Key"] for item in s3.list_objects_v2(Bucket=settings.logs_bucket)["Contents"]]
+    texts = [s3.get_object(Bucket=settings.logs_bucket, Key=key)["Body"].read() for key in logs if key.endswith(".out")]
+    assert any(b"said by quick" in text for text in texts)
+
+    commands = "\n".join(" ".join(psutil.Process(pid).cmdline()) for pid in left_of(home))
+    files = "\n".join(file.read_text() for file in (home / "dagster").glob("*.yaml"))
+    assert not any(secret in commands + files for secret in load_state(home).secrets.values())
+
+    # The endless run is still at work.
+    assert set(stack.stop(home)) == {*stack.SERVERS, *orchestrator.NAMES}
+    assert left_of(home) == []
