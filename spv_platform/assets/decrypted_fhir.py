@@ -1,0 +1,43 @@
+"""Opening, checking, projecting and staging a batch."""
+
+import dataclasses
+
+import dagster as dg
+
+from spv_platform.assets.common import NOTHING_TO_DO, OWNERS, TENANT, batch_of, phi_tag
+from spv_platform.assets.raw_bundles import raw_bundles
+from spv_platform.lake.tables import TABLES
+from spv_platform.resources.platform import PlatformResource
+
+
+@dg.asset(
+    partitions_def=TENANT,
+    group_name="fhir",
+    deps=[raw_bundles],
+    kinds={"fhir", "parquet"},
+    owners=OWNERS,
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn(
+                    f"{table.name}.{column.name}",
+                    type=column.type,
+                    description=column.description,
+                    tags=phi_tag(column.phi),
+                )
+                for table in TABLES
+                for column in table.columns
+            ]
+        )
+    },
+)
+def decrypted_fhir(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
+    """Resource rows of one batch, opened in memory, checked as FHIR R4 and staged: no table refers to them yet."""
+    from spv_platform.pipeline.stage import stage_batch
+
+    with batch_of(context, platform.open()) as holding:
+        if holding is None:
+            return dg.MaterializeResult(metadata=NOTHING_TO_DO)
+        report = dataclasses.asdict(stage_batch(platform.open(), holding))
+        rows = {f"rows/{table}": count for table, count in report.pop("rows").items()}
+        return dg.MaterializeResult(metadata={"batch": holding.claim.batch_id, **report, **rows})

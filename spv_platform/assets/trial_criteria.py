@@ -1,0 +1,27 @@
+"""Reading trial criteria and registry studies from the feeds bucket."""
+
+import dagster as dg
+
+from spv_platform.assets.common import OWNERS
+from spv_platform.resources.platform import PlatformResource
+
+
+@dg.asset(group_name="trials", kinds={"yaml", "postgres"}, owners=OWNERS)
+def trial_criteria(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
+    """Criteria of every trial with its registry status, as one version; a new version re-matches every tenant."""
+    from spv_platform.pipeline.criteria import refresh_criteria
+
+    report = refresh_criteria(platform.open())
+    for problem in report.problems:
+        context.log.warning(problem)
+    return dg.MaterializeResult(
+        metadata={
+            "version": report.version,
+            "changed": report.changed,
+            "trials": report.trials,
+            "cohorts": report.cohorts,
+            "studies": report.studies,
+            "refused_files": len(report.problems),
+            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in report.problems) or "none"),
+        }
+    )

@@ -1,0 +1,52 @@
+"""`spv tables`: what is published, as analysts and the curious see it."""
+
+import click
+
+from spv_platform.cli import echo_json, json_option
+from spv_platform.cli.common import emit_rows, open_platform
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--tenant", help="Whose tables; needed with NAME when there is more than one tenant with data.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most rows to print.")
+@click.option("--all", "everything", is_flag=True, help="With NAME: every row and the platform's own columns too.")
+@json_option
+def tables(name: str | None, tenant: str | None, limit: int, everything: bool, as_json: bool) -> None:
+    """List the published tables with their rows, or print the current rows of table NAME.
+
+    Reads what the newest publication pins. The rows hold PHI: mind where they go.
+    """
+    from spv_platform.errors import UsageError
+    from spv_platform.ledger import tenants as registry
+    from spv_platform.pipeline import reading
+
+    platform = open_platform()
+    with platform.db.transaction() as cur:
+        known = registry.tenants(cur)
+    if tenant and tenant not in known:
+        raise UsageError(f"no tenant {tenant!r}: there are {', '.join(known)}")
+    readers = {t: reading.reader(platform, t) for t in ([tenant] if tenant else known)}
+    if name is None:
+        rows = [
+            {"tenant": t, "table": table, "rows": reader.count(table), "publication": reader.seq}
+            for t, reader in readers.items()
+            for table in reader.tables()
+        ]
+        emit_rows(rows, as_json, "nothing is published yet")
+        return
+    for owner, reader in readers.items():
+        if name not in reader.tables():
+            continue
+        frame = reader.current(name)
+        if not everything:
+            frame = frame.select([c for c in frame.collect_schema().names() if not c.startswith("_")]).head(limit)
+        for row in frame.collect().iter_rows(named=True):
+            if as_json:
+                echo_json({"tenant": owner, **row})
+            else:
+                filled = {k: v for k, v in row.items() if v not in (None, [], "")}
+                click.echo(f"{owner}: " + ", ".join(f"{k}={v}" for k, v in filled.items()))
+    if not any(name in reader.tables() for reader in readers.values()):
+        published = sorted({table for reader in readers.values() for table in reader.tables()})
+        raise UsageError(f"no published table {name!r}: there are {', '.join(published) or 'none yet'}")

@@ -1,0 +1,160 @@
+"""Holding a batch: the claim of a run, its heartbeat, and what becomes of the batch when the work fails."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from spv_platform import faults
+from spv_platform.errors import LeaseLostError, PermanentError, TransientError
+from spv_platform.ledger import batches, leases
+from spv_platform.ledger.batches import Claim
+from spv_platform.ledger.heartbeat import Heartbeat
+from spv_platform.ledger.leases import Token
+from spv_platform.pipeline.platform import Platform
+from spv_platform.reasons import REASONS
+
+if TYPE_CHECKING:
+    from spv_platform.pipeline.prepare import Prepared
+
+log = logging.getLogger(__name__)
+
+#: First pause before a batch that failed for a passing reason is tried again; doubles with each attempt.
+BACK_OFF_S = 1.0
+#: How long a run waits for the tenant's publish lease before it gives the batch back.
+PUBLISH_LEASE_PATIENCE_S = 600.0
+
+
+@dataclass
+class Holding:
+    """A batch that this process works on. The heartbeat goes on between the steps of a run."""
+
+    claim: Claim
+    heartbeat: Heartbeat
+    token: Token | None = None
+    prepared: "Prepared | None" = None
+
+    def check(self) -> None:
+        """Raise `LeaseLostError` if another worker has taken over."""
+        self.heartbeat.check()
+
+
+_holdings: dict[str, Holding] = {}
+
+
+@contextmanager
+def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> Iterator[Holding | None]:
+    """Work on the run's batch: the one named, else the one the run has, else what waits for the tenant.
+
+    Yields None when there is nothing to do: nothing waits, or the batch is already published or set aside.
+
+    Whatever fails inside decides the batch's fate: a permanent failure sets it aside, anything else gives it back for
+    another attempt after a pause. The error goes on to the caller.
+    """
+    holding = _holdings.get(run_id) or _claim(platform, run_id, tenant, batch_id)
+    if holding is None:
+        yield None
+        return
+    _holdings[run_id] = holding
+    try:
+        holding.check()
+        yield holding
+    except LeaseLostError:
+        let_go(platform, run_id)
+        raise
+    except PermanentError as error:
+        set_aside(platform, run_id, error.reason)
+        raise
+    except Exception:  # whatever it is, the batch must not be stuck until its lease runs out
+        _give_back(platform, holding)
+        let_go(platform, run_id)
+        raise
+
+
+def let_go(platform: Platform, run_id: str) -> None:
+    """Stop the heartbeat of the run's batch and free the publish lease, if it is ours."""
+    holding = _holdings.pop(run_id, None)
+    if holding is None:
+        return
+    holding.heartbeat.stop()
+    if holding.token is None:
+        return
+    try:
+        with platform.db.transaction() as cur:
+            leases.release(cur, holding.token)
+    except TransientError:  # after a commit nothing may fail any more, and the lease runs out by itself
+        log.warning("the publish lease of batch %s could not be freed", holding.claim.batch_id)
+
+
+def set_aside(platform: Platform, run_id: str, reason: str) -> None:
+    """Set the run's batch aside with a reason code; a person decides what becomes of it.
+
+    A reason of an object or an entry that ends a whole batch is a defect of the platform: `internal_error`.
+    """
+    holding = _holdings.get(run_id)
+    if holding is None:
+        return
+    try:
+        with platform.db.transaction() as cur:
+            batches.set_aside(cur, holding.claim, reason if REASONS[reason].level == "batch" else "internal_error")
+    finally:
+        let_go(platform, run_id)
+
+
+def take_publish_lease(platform: Platform, holding: Holding) -> Token:
+    """Wait for the tenant's publish lease; the heartbeat keeps it from then on.
+
+    Raises:
+        LeaseLostError: the batch is no longer ours.
+        TransientError: the lease was not free in time.
+    """
+    claim = holding.claim
+    holder = f"{claim.batch_id}:{claim.attempt}"
+    deadline = time.monotonic() + PUBLISH_LEASE_PATIENCE_S
+    while True:
+        holding.check()
+        with platform.db.transaction() as cur:
+            token = leases.acquire(cur, claim.tenant, holder, platform.settings.lease_s)
+        if token:
+            holding.token = token
+            holding.heartbeat.keep(token)
+            return token
+        if time.monotonic() > deadline:
+            raise TransientError("store_unavailable", "publish lease")
+        time.sleep(0.05)
+
+
+def _claim(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> Holding | None:
+    settings = platform.settings
+    with platform.db.transaction() as cur:
+        claim = batches.claim_of_run(cur, run_id)
+        if claim is None and batch_id:
+            claim = batches.claim(cur, batch_id, run_id, settings.lease_s)
+        elif claim is None:
+            claim = batches.claim_waiting(
+                cur,
+                tenant,
+                run_id,
+                settings.lease_s,
+                max_objects=settings.batch_max_objects,
+                max_bytes=settings.batch_max_bytes,
+                retry_after_s=settings.lease_s,
+            )
+    if claim is None:
+        return None
+    faults.point("after_claim")
+    heartbeat = Heartbeat(platform.db, claim, settings.lease_s)
+    heartbeat.start()
+    return Holding(claim, heartbeat)
+
+
+def _give_back(platform: Platform, holding: Holding) -> None:
+    pause = timedelta(seconds=BACK_OFF_S * 2 ** (holding.claim.attempt - 1))
+    try:
+        with platform.db.transaction() as cur:
+            batches.release(cur, holding.claim, datetime.now(UTC) + pause, max_attempts=platform.settings.max_attempts)
+    except Exception as error:  # the first error matters more; the lease frees the batch in any case
+        log.warning("batch %s could not be given back: %s", holding.claim.batch_id, type(error).__name__)

@@ -1,0 +1,131 @@
+"""Trial criteria and registry studies: from files in the feeds bucket to one version that matching uses."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from spv_platform.errors import UsageError
+from spv_platform.ledger import batches, criteria, tenants
+from spv_platform.pipeline.platform import Platform
+from spv_platform.trials.criteria import CriteriaError, Trial, from_document, parse_trial, to_document
+from spv_platform.trials.registry import Study, StudyError, newest, parse_studies
+
+CRITERIA_PREFIX = "criteria/"
+REGISTRY_PREFIX = "ctgov/"
+
+
+@dataclass(frozen=True)
+class CriteriaReport:
+    """What one reading of the feeds bucket came to.
+
+    Attributes:
+        version: the version in force afterwards.
+        changed: whether it is a new one.
+        problems: one line per file that was refused: file, place, what to do.
+    """
+
+    version: int
+    changed: bool
+    trials: int
+    cohorts: int
+    studies: int
+    problems: list[str] = field(default_factory=list)
+
+
+def feeds_digest(platform: Platform) -> str:
+    """Changes whenever a file of the feeds bucket comes, goes or changes."""
+    digest = hashlib.sha256()
+    for key, etag in _listing(platform):
+        digest.update(f"{key}\0{etag}\n".encode())
+    return digest.hexdigest()
+
+
+def refresh_criteria(platform: Platform) -> CriteriaReport:
+    """Read all criteria and studies, keep them as a version if anything changed, and form re-match batches.
+
+    A file that cannot be read is reported and left out; the others count.
+    """
+    trials: dict[str, Trial] = {}
+    studies: list[Study] = []
+    problems: list[str] = []
+    for key, _ in _listing(platform):
+        data = platform.s3.get_object(Bucket=platform.settings.feeds_bucket, Key=key)["Body"].read()
+        try:
+            if key.startswith(CRITERIA_PREFIX):
+                trial = parse_trial(data.decode(), key)
+                if trials.setdefault(trial.trial, trial) is not trial:
+                    problems.append(f"{key}: {trial.trial}: another file has this trial already: remove one of them")
+            elif key.startswith(REGISTRY_PREFIX):
+                studies += parse_studies(data, key)
+        except (CriteriaError, StudyError) as error:
+            problems.append(str(error))
+        except UnicodeDecodeError:
+            problems.append(f"{key}: not UTF-8 text: save it as UTF-8")
+    known = newest(studies)
+    documents = {
+        "trials": [to_document(trials[name]) for name in sorted(trials)],
+        "studies": [msgspec.to_builtins(known[name]) for name in sorted(known)],
+    }
+    digest = hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
+    with platform.db.transaction() as cur:
+        before = criteria.newest(cur)
+        version = criteria.put_version(cur, digest, documents)
+        changed = before is None or before.version != version
+        if changed:
+            for tenant in tenants.tenants(cur):
+                batches.form_rematch(cur, tenant, version)
+    cohorts = sum(len(trial.cohorts) for trial in trials.values())
+    return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems)
+
+
+def load_criteria(documents: dict[str, Any]) -> tuple[list[Trial], dict[str, Study]]:
+    """The trials and the registry's studies (by NCT id) of a stored version."""
+    studies = msgspec.convert(documents["studies"], list[Study])
+    return [from_document(document) for document in documents["trials"]], {study.nct_id: study for study in studies}
+
+
+def _listing(platform: Platform) -> list[tuple[str, str]]:
+    pages = platform.s3.get_paginator("list_objects_v2").paginate(Bucket=platform.settings.feeds_bucket)
+    return sorted((item["Key"], item["ETag"]) for page in pages for item in page.get("Contents", []))
+
+
+def put_file(platform: Platform, file: Path) -> str:
+    """Put a criteria file or a registry study where the platform reads it; its place as `bucket/key`.
+
+    Raises:
+        UsageError: the name says neither YAML nor JSON.
+    """
+    if file.suffix in (".yaml", ".yml"):
+        prefix = CRITERIA_PREFIX
+    elif file.name.endswith((".json", ".json.gz")):
+        prefix = REGISTRY_PREFIX
+    else:
+        raise UsageError(f"{file}: neither criteria (.yaml) nor a registry study (.json, .json.gz): rename it")
+    bucket, key = platform.settings.feeds_bucket, prefix + file.name
+    platform.s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+    return f"{bucket}/{key}"
+
+
+def cohort_rows(platform: Platform) -> list[dict[str, Any]]:
+    """Every cohort of the criteria in force: trial, cohort, title, its own status and the registry's."""
+    with platform.db.transaction() as cur:
+        version = criteria.newest(cur)
+    if version is None:
+        return []
+    trials, studies = load_criteria(version.documents)
+    return [
+        {
+            "trial": trial.trial,
+            "cohort": cohort.id,
+            "title": cohort.title or trial.title,
+            "status": cohort.status,
+            "registry_status": studies[trial.trial].overall_status if trial.trial in studies else None,
+            "sites": len(studies[trial.trial].sites) if trial.trial in studies else 0,
+        }
+        for trial in trials
+        for cohort in trial.cohorts
+    ]

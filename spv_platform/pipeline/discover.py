@@ -1,0 +1,57 @@
+"""Finding what has landed, and turning it into batches.
+
+The ledger knows an object by (bucket, key, version), so two objects in one second, an overwritten key and a key that
+sorts before the last one are each found once: nothing depends on the order of listing or on a cursor.
+"""
+
+from spv_platform.ledger import batches, objects, tenants
+from spv_platform.ledger.batches import DueBatch
+from spv_platform.ledger.objects import FoundObject
+from spv_platform.pipeline.platform import Platform
+
+#: Open batches of one tenant beyond which what lands waits and makes the next batch larger: that is the back-pressure.
+MAX_OPEN_BATCHES = 2
+
+
+def discover(platform: Platform) -> int:
+    """Write every object version of the landing bucket that the ledger does not know into it; how many were new."""
+    bucket, known = platform.settings.landing_bucket, platform.known_objects
+    found = []
+    for page in platform.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for version in page.get("Versions", []):
+            if (version["Key"], version["VersionId"]) in known:
+                continue
+            found.append(
+                FoundObject(
+                    bucket=bucket,
+                    key=version["Key"],
+                    version=version["VersionId"],
+                    size_bytes=version["Size"],
+                    etag=version["ETag"].strip('"'),
+                    landed_at=version["LastModified"],
+                )
+            )
+    if not found:
+        return 0
+    with platform.db.transaction() as cur:
+        new = objects.discover(cur, found)
+    known.update((item.key, item.version) for item in found)
+    return new
+
+
+def form_batches(platform: Platform) -> list[DueBatch]:
+    """Form batches of what waits, and list every batch that is to be requested from Dagster now.
+
+    A tenant's next batch is formed once few of its batches are open, so batches grow with the backlog. A batch is
+    committed before anybody is asked to run it; one whose run never claimed it, or died, is listed again with a higher
+    attempt.
+    """
+    settings = platform.settings
+    with platform.db.transaction() as cur:
+        for tenant in tenants.tenants(cur):
+            for _ in range(MAX_OPEN_BATCHES - batches.count_open(cur, tenant)):
+                batches.form(cur, tenant, max_objects=settings.batch_max_objects, max_bytes=settings.batch_max_bytes)
+        due = batches.due(cur, retry_after_s=settings.lease_s, max_attempts=settings.max_attempts)
+        for batch in due:
+            batches.mark_requested(cur, batch.batch_id)
+    return due

@@ -1,0 +1,63 @@
+"""Finding one person in the published tables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from spv_platform.envelope.keys import mac
+from spv_platform.errors import UsageError
+from spv_platform.ledger import audit, records
+from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.reading import reader
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person's published rows: the view, the verdict per cohort, the criteria behind it."""
+
+    view: dict[str, Any]
+    cohorts: pl.DataFrame
+    criteria: pl.DataFrame
+
+
+def look_up(platform: Platform, tenant: str, wanted: str, *, source: str, who: str) -> Person:
+    """A person by enterprise id, `Patient/ID` of a source, or `SYSTEM|VALUE`.
+
+    Args:
+        who: for the audit trail.
+
+    Raises:
+        UsageError: nobody, or more than one person, is found.
+    """
+    opened = reader(platform, tenant)
+    if "patient_view" not in opened.tables():
+        raise UsageError(f"tenant {tenant} has no published patients yet: see `spv ledger --tenant {tenant}`")
+    views = opened.current("patient_view").filter(_matches(platform, tenant, wanted, source)).collect()
+    if views.is_empty():
+        raise UsageError(f"tenant {tenant} has no such person: `spv tables patient_view --tenant {tenant}` lists them")
+    if views.height > 1:
+        ids = ", ".join(views["person_id"].sort())
+        raise UsageError(f"{views.height} persons have this identifier: say which of {ids}")
+    person_id = views["person_id"].item()
+    with platform.db.transaction() as cur:
+        audit.write(cur, who, "patient show", tenant, person_id)
+
+    return Person(
+        view=views.row(0, named=True),
+        cohorts=opened.current("cohort_verdict").filter(person_id=person_id).collect(),
+        criteria=opened.current("criterion_result").filter(person_id=person_id).collect(),
+    )
+
+
+def _matches(platform: Platform, tenant: str, wanted: str, source: str) -> pl.Expr:
+    if wanted.startswith("Patient/"):
+        record = mac(platform.tenant_keys(tenant).index, "record", source, wanted.removeprefix("Patient/"))
+        with platform.db.transaction() as cur:
+            stored = records.read_records(cur, tenant, [record])
+        return pl.col("person_id") == (stored[0].person_id if stored else "")
+    if "|" in wanted:
+        system, _, value = wanted.rpartition("|")
+        same = (pl.element().struct.field("system") == system) & (pl.element().struct.field("value") == value)
+        return pl.col("identifiers").list.eval(same).list.any()
+    return pl.col("person_id") == wanted

@@ -1,0 +1,176 @@
+"""Matching the candidates and publishing the batch: the one commit point of the platform."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from spv_platform import faults
+from spv_platform.lake.publish import adopt
+from spv_platform.lake.spec import TableSpec
+from spv_platform.lake.stage import StagedFile, stage
+from spv_platform.ledger import approvals, batches, criteria, leases, objects, publications, records
+from spv_platform.ledger.approvals import Approval, Verdict
+from spv_platform.pipeline.catalog import DERIVED_TABLES
+from spv_platform.pipeline.claims import Holding, let_go
+from spv_platform.pipeline.criteria import load_criteria
+from spv_platform.pipeline.opting_out import opted_out
+from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.prepare import Prepared, prepare, with_tombstones
+from spv_platform.pipeline.reading import reader
+from spv_platform.trials.evaluate import Evaluation, evaluate
+from spv_platform.trials.rows import table_rows
+
+
+@dataclass(frozen=True)
+class PublishReport:
+    """What a publication came to.
+
+    Attributes:
+        seconds_landed_to_published: of the batch's oldest object, by the store's clock; None without objects.
+    """
+
+    publication: int
+    persons: int
+    approved: int
+    newly_approved: int
+    needs_information: int
+    seconds_landed_to_published: float | None
+
+
+@dataclass(frozen=True)
+class _Matched:
+    criteria_version: int | None
+    verdicts: list[Verdict]
+    needs_information: int
+    files: list[StagedFile]
+
+
+def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
+    """Match the prepared candidates and make the batch visible, all of it or nothing.
+
+    Raises:
+        LeaseLostError: the batch or the publish lease is no longer ours; nothing became visible.
+        TransientError: a store did not answer.
+    """
+    claim = holding.claim
+    prepared = holding.prepared or prepare(platform, holding)
+    matched = _match(platform, holding, prepared)
+    derived = [*prepared.files, *matched.files]
+    holding.check()
+    with platform.db.transaction() as cur:
+        leases.check_for_update(cur, prepared.token)
+        batches.check(cur, claim)
+        for file in derived:
+            publications.add_staged_file(cur, claim.batch_id, claim.attempt, file)
+        files = publications.staged_files(cur, claim.batch_id, claim.attempt)
+        faults.point("before_files_added")
+        pins = _adopt(platform, claim.tenant, prepared, [StagedFile(*file) for file in files])
+        faults.point("after_files_added")
+        publications.mark_files_published(cur, claim.batch_id, claim.attempt, prepared.seq)
+        records.commit_candidates(cur, claim, prepared.seq)
+        new = approvals.apply(cur, claim.tenant, prepared.seq, matched.verdicts)
+        approvals.put_outbox(cur, claim.tenant, "potentially_eligible", [(a.event_id, _news(a)) for a in new])
+        approved = sum(verdict.approved for verdict in matched.verdicts)
+        publications.insert(
+            cur,
+            claim,
+            prepared.seq,
+            tables=pins,
+            criteria_version=matched.criteria_version,
+            counts={"persons": len(prepared.persons), "approved": approved, "newly_approved": len(new)},
+        )
+        batches.mark_published(cur, claim)
+        landed = min((item.landed_at for item in objects.of_batch(cur, claim.batch_id)), default=None)
+    faults.point("after_commit")
+    let_go(platform, claim.run_id)
+    return PublishReport(
+        publication=prepared.seq,
+        persons=len(prepared.persons),
+        approved=approved,
+        newly_approved=len(new),
+        needs_information=matched.needs_information,
+        seconds_landed_to_published=(datetime.now(UTC) - landed).total_seconds() if landed else None,
+    )
+
+
+def _match(platform: Platform, holding: Holding, prepared: Prepared) -> _Matched:
+    """Judge the candidates by the criteria in force, and stage the verdicts."""
+    claim = holding.claim
+    with platform.db.transaction() as cur:
+        version = criteria.newest(cur)
+        concerned = [*prepared.persons, *prepared.retired]
+        known = approvals.current(cur, claim.tenant, concerned)
+    trials, studies = load_criteria(version.documents) if version else ([], {})
+    as_of = datetime.now(UTC).date()
+    persons = opted_out(platform, claim.tenant, prepared.facts)
+    result = evaluate(persons, prepared.facts, trials, studies, as_of)
+    tables = table_rows(result, trials, as_of, prepared.seq)
+    files = []
+    for name, frame in tables.items():
+        rows = _with_gone(platform, claim.tenant, DERIVED_TABLES[name], frame, concerned, prepared.seq)
+        if not rows.is_empty():
+            files.append(
+                stage(platform.lake, claim.tenant, name, rows, batch_id=claim.batch_id, attempt=claim.attempt, part=0)
+            )
+    return _Matched(
+        criteria_version=version.version if version else None,
+        verdicts=_verdicts(result, known),
+        needs_information=result.cohorts.filter(verdict="needs_information").height,
+        files=files,
+    )
+
+
+def _verdicts(result: Evaluation, known: list[Approval]) -> list[Verdict]:
+    """The approvals of this evaluation, and an end to those known ones that are not among them."""
+    approved = result.cohorts.filter("approved").select("person_id", "trial", "cohort")
+    pointers = (
+        result.criteria.join(approved, on=["person_id", "trial", "cohort"], how="semi")
+        .group_by("person_id", "trial", "cohort")
+        .agg(pl.struct("criterion", "verdict", "evidence").sort_by("criterion").alias("criteria"))
+    )
+    now = [
+        Verdict(person, trial, cohort, approved=True, evidence=[_pointers(item) for item in criteria])
+        for person, trial, cohort, criteria in pointers.iter_rows()
+    ]
+    names = {(verdict.person_id, verdict.trial, verdict.cohort) for verdict in now}
+    ended = [
+        Verdict(old.person_id, old.trial, old.cohort, approved=False, evidence=old.evidence)
+        for old in known
+        if (old.person_id, old.trial, old.cohort) not in names
+    ]
+    return now + ended
+
+
+def _pointers(result: dict[str, Any]) -> dict[str, Any]:
+    """A criterion's verdict and where its evidence is; no values, since PostgreSQL holds none."""
+    sources = [[fact["source_object"], fact["source_entry"]] for fact in result["evidence"] or []]
+    return {"criterion": result["criterion"], "verdict": result["verdict"], "sources": sources}
+
+
+def _with_gone(
+    platform: Platform, tenant: str, spec: TableSpec, frame: pl.DataFrame, concerned: list[str], seq: int
+) -> pl.DataFrame:
+    """The table's rows of the concerned persons, with tombstones for those that are not there any more."""
+    published = reader(platform, tenant)
+    key = list(spec.key)
+    gone = frame.select(key).clear()
+    if spec.name in published.tables():
+        before = published.current(spec.name).filter(pl.col("person_id").is_in(concerned)).select(key)
+        gone = before.join(frame.lazy().select(key), on=key, how="anti").collect()
+    return with_tombstones(spec, frame, gone, seq)
+
+
+def _adopt(platform: Platform, tenant: str, prepared: Prepared, files: list[StagedFile]) -> dict[str, Any]:
+    before = prepared.before.tables if prepared.before else {}
+    by_table: dict[str, list[StagedFile]] = defaultdict(list)
+    for file in files:
+        by_table[file.table].append(file)
+    versions = adopt(platform.lake, tenant, by_table, {table: pin["log"] for table, pin in before.items()})
+    return before | {table: {**before.get(table, {}), "log": version} for table, version in versions.items()}
+
+
+def _news(approval: Approval) -> dict[str, str]:
+    return {"person": approval.person_id, "trial": approval.trial, "cohort": approval.cohort}

@@ -1,0 +1,291 @@
+"""Opening the sealed objects of a batch and staging their rows.
+
+Nothing here is visible to a reader: files lie beside the tables until the publish adds them. A bad object is set
+aside with its reason and the batch goes on without it.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from spv_platform import faults
+from spv_platform.envelope.formats import open_object
+from spv_platform.envelope.keys import mac
+from spv_platform.errors import PermanentError
+from spv_platform.ledger import batches, objects, publications, quarantine, references
+from spv_platform.ledger.batches import Claim
+from spv_platform.ledger.objects import LedgerObject
+from spv_platform.pipeline.claims import Holding
+from spv_platform.pipeline.platform import Platform
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spv_platform.envelope.container import Opened
+    from spv_platform.fhir.parse import QuarantinedEntry, QueuedReference
+    from spv_platform.lake.stage import StagedFile
+    from spv_platform.ledger.db import Cursor
+
+#: Rows of one table that are gathered before a file is written: keeps files large and memory bounded.
+ROWS_PER_FILE = 250_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one object: its counts, or the reason why it was set aside.
+
+    Attributes:
+        same_as: the object that has the same content and counts as its first; then every entry is a duplicate.
+        tables: the rows of its accepted entries and tombstones.
+    """
+
+    item: LedgerObject
+    reason: str | None = None
+    plain_digest: str = ""
+    plain_bytes: int = 0
+    same_as: int | None = None
+    entries: int = 0
+    accepted: int = 0
+    tombstones: int = 0
+    duplicates: int = 0
+    superseded: int = 0
+    quarantined: "Sequence[QuarantinedEntry]" = ()
+    references: "Sequence[QueuedReference]" = ()
+    tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
+
+    @property
+    def quarantined_entries(self) -> int:
+        """How many entries were set aside; one may have several problems."""
+        return len({problem.entry for problem in self.quarantined})
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a batch came to, in counts."""
+
+    objects: int
+    quarantined_objects: int
+    sealed_bytes: int
+    plain_bytes: int
+    entries: int
+    accepted: int
+    tombstones: int
+    duplicates: int
+    superseded: int
+    quarantined: int
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+def stage_batch(platform: Platform, holding: Holding) -> StageReport:
+    """Open, check, project and stage every object of the batch.
+
+    Raises:
+        LeaseLostError: the batch is no longer ours.
+        TransientError: a store did not answer.
+    """
+    claim = holding.claim
+    with platform.db.transaction() as cur:
+        batches.check(cur, claim)
+        items = objects.of_batch(cur, claim.batch_id)
+    staging = _Staging(platform, claim)
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    done: list[Outcome] = []
+    for item in items:
+        holding.check()
+        outcome = _process(platform, claim, item, outcomes)
+        staging.add(outcome.tables)
+        done.append(replace(outcome, tables={}))
+    staging.flush()
+    with platform.db.transaction() as cur:
+        batches.check(cur, claim)
+        publications.drop_attempts(cur, claim.batch_id)
+        for file in staging.files:
+            publications.add_staged_file(cur, claim.batch_id, claim.attempt, file)
+        for outcome in done:
+            _record(platform, cur, outcome)
+        batches.mark_staged(cur, claim)
+    faults.point("after_staging")
+    return _report(done, staging.files)
+
+
+def read_sealed(platform: Platform, bucket: str, key: str, version: str) -> bytes:
+    """The bytes of one object version.
+
+    Raises:
+        PermanentError: `object_gone`.
+        TransientError: the store did not answer.
+    """
+    from botocore.exceptions import ClientError
+
+    from spv_platform.lake.store import store_errors
+
+    with store_errors("landing"):
+        try:
+            return platform.s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"):
+                raise PermanentError("object_gone") from None
+            raise
+
+
+def open_item(platform: Platform, item: LedgerObject) -> "Opened":
+    """Read and open one object of the ledger, in memory.
+
+    Raises:
+        PermanentError: the object is gone or cannot be opened; the reason says which.
+    """
+    return open_object(
+        read_sealed(platform, item.bucket, item.key, item.version),
+        keys=platform.tenant_keys(item.tenant),
+        tenant=item.tenant,
+        bucket=item.bucket,
+        key=item.key,
+        feed_format=item.format or "",
+        max_bytes=platform.settings.object_max_bytes,
+        max_ratio=platform.settings.max_ratio,
+    )
+
+
+def _process(platform: Platform, claim: Claim, item: LedgerObject, seen: dict[tuple[str, str], Outcome]) -> Outcome:
+    """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
+    try:
+        opened = open_item(platform, item)
+    except PermanentError as error:
+        return Outcome(item, reason=error.reason)
+    digest = hashlib.sha256(opened.plain).hexdigest()
+    known = Outcome(item, plain_digest=digest, plain_bytes=len(opened.plain))
+    with platform.db.transaction() as cur:
+        twin = objects.find_published_digest(cur, item.tenant, item.feed, digest, item.seq)
+    if twin:
+        return replace(known, same_as=twin.seq, entries=twin.entries, duplicates=twin.entries)
+    first = seen.get((item.feed, digest))
+    if first and first.reason:
+        return replace(known, reason=first.reason)
+    if first:
+        return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
+    outcome = _parse(platform, claim, known, opened)
+    seen[item.feed, digest] = replace(outcome, tables={})
+    return outcome
+
+
+def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened") -> Outcome:
+    from spv_platform.fhir.parse import parse_object
+
+    try:
+        parsed = parse_object(
+            opened.plain,
+            content_type=opened.content_type,
+            source=known.item.feed,
+            landing_seq=known.item.seq,
+            source_object=known.plain_digest,
+            batch_id=claim.batch_id,
+            max_entries=platform.settings.max_entries,
+        )
+    except PermanentError as error:
+        return replace(known, reason=error.reason)
+    return replace(
+        known,
+        entries=parsed.entries,
+        accepted=parsed.accepted,
+        tombstones=parsed.tombstones,
+        duplicates=parsed.duplicates,
+        superseded=parsed.superseded,
+        quarantined=parsed.quarantined,
+        references=parsed.references,
+        tables=parsed.tables,
+    )
+
+
+class _Staging:
+    """Gathers frames per table and writes each table's file when it is large enough."""
+
+    def __init__(self, platform: Platform, claim: Claim) -> None:
+        self.files: list[StagedFile] = []
+        self._platform, self._claim = platform, claim
+        self._frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
+        self._parts: dict[str, int] = defaultdict(int)
+
+    def add(self, tables: dict[str, "pl.DataFrame"]) -> None:
+        for name, frame in tables.items():
+            if frame.is_empty():
+                continue
+            self._frames[name].append(frame)
+            if sum(f.height for f in self._frames[name]) >= ROWS_PER_FILE:
+                self._write([name])
+
+    def flush(self) -> None:
+        self._write(list(self._frames))
+
+    def _write(self, names: Iterable[str]) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        import polars as pl
+
+        from spv_platform.lake.stage import stage
+
+        def write(name: str) -> "StagedFile":
+            return stage(
+                self._platform.lake,
+                self._claim.tenant,
+                name,
+                pl.concat(self._frames.pop(name)),
+                batch_id=self._claim.batch_id,
+                attempt=self._claim.attempt,
+                part=self._parts[name],
+            )
+
+        with ThreadPoolExecutor(4) as pool:
+            written = list(pool.map(write, names))
+        for file in written:
+            self.files.append(file)
+            self._parts[file.table] += 1
+
+
+def _record(platform: Platform, cur: "Cursor", outcome: Outcome) -> None:
+    from spv_platform.fhir.contract import CONTRACT_VERSION
+
+    item = outcome.item
+    if outcome.reason:
+        objects.quarantine_object(cur, item.seq, outcome.reason)
+        return
+    objects.record_counts(
+        cur,
+        item.seq,
+        plain_digest=outcome.plain_digest,
+        plain_bytes=outcome.plain_bytes,
+        entries=outcome.entries,
+        accepted=outcome.accepted,
+        tombstones=outcome.tombstones,
+        duplicates=outcome.duplicates,
+        superseded=outcome.superseded,
+        quarantined=outcome.quarantined_entries,
+        same_as=outcome.same_as,
+    )
+    quarantine.put_entries(cur, item.tenant, item.seq, outcome.quarantined, contract=CONTRACT_VERSION)
+    index_key = platform.tenant_keys(item.tenant).index
+    waiting = [
+        (ref.target_type or "", mac(index_key, "reference", ref.reference_text), ref.how, ref.count)
+        for ref in outcome.references
+    ]
+    references.put_queue(cur, item.tenant, item.feed, item.seq, waiting)
+
+
+def _report(outcomes: list[Outcome], files: list["StagedFile"]) -> StageReport:
+    rows: dict[str, int] = defaultdict(int)
+    for file in files:
+        rows[file.table] += file.rows
+    return StageReport(
+        objects=len(outcomes),
+        quarantined_objects=sum(outcome.reason is not None for outcome in outcomes),
+        sealed_bytes=sum(outcome.item.size_bytes for outcome in outcomes),
+        plain_bytes=sum(outcome.plain_bytes for outcome in outcomes),
+        entries=sum(outcome.entries for outcome in outcomes),
+        accepted=sum(outcome.accepted for outcome in outcomes),
+        tombstones=sum(outcome.tombstones for outcome in outcomes),
+        duplicates=sum(outcome.duplicates for outcome in outcomes),
+        superseded=sum(outcome.superseded for outcome in outcomes),
+        quarantined=sum(outcome.quarantined_entries for outcome in outcomes),
+        rows=dict(sorted(rows.items())),
+    )

@@ -1,0 +1,135 @@
+"""Sealed states of patient records: loading, closing over identity, sealing.
+
+The closure is what makes an incremental fold equal to a full one: a touched record brings with it every record that
+shares a block with it, and every record of the persons that those records belonged to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from spv_platform.envelope.keys import mac, open_state, seal_state
+from spv_platform.identity.link import RecordKeys, components, person_id, record_blocks, record_id
+from spv_platform.ledger import records
+from spv_platform.ledger.records import StoredRecord
+from spv_platform.pipeline.platform import Platform
+from spv_platform.view.fold import pack, unpack
+
+
+@dataclass(frozen=True)
+class Linked:
+    """Records and the persons that they are.
+
+    Attributes:
+        facts: facts of every record of every person concerned, with `record` and `person_id`.
+        changed: what the ledger is to hold of the records that changed.
+        before: persons that the records belonged to.
+        present: persons that have a Patient resource now.
+    """
+
+    facts: pl.DataFrame
+    changed: list[StoredRecord]
+    before: frozenset[str]
+    present: frozenset[str]
+
+
+class States:
+    """The states of one tenant's records as the ledger holds them now; frames have a column `record`, its hex name."""
+
+    def __init__(self, platform: Platform, tenant: str) -> None:
+        self._db, self._tenant = platform.db, tenant
+        self._keys = platform.tenant_keys(tenant)
+        self._stored: dict[bytes, StoredRecord] = {}
+
+    def named(self, facts: pl.DataFrame) -> pl.DataFrame:
+        """The facts with the names of their records."""
+        place = ["source", "patient_id"]
+        records_of = facts.select(place).unique()
+        names = [record_id(self._mac, *pair).hex() for pair in records_of.iter_rows()]
+        return facts.join(records_of.with_columns(record=pl.Series(names, dtype=pl.String)), on=place)
+
+    def load(self, names: Iterable[str]) -> pl.DataFrame:
+        """Facts of those of the records that the ledger knows."""
+        with self._db.transaction() as cur:
+            found = records.read_records(cur, self._tenant, [bytes.fromhex(name) for name in names])
+        return self._open(found)
+
+    def load_all(self) -> pl.DataFrame:
+        """Facts of every record."""
+        with self._db.transaction() as cur:
+            found = list(records.all_records(cur, self._tenant))
+        return self._open(found)
+
+    def link(self, facts: pl.DataFrame, touched: frozenset[str]) -> Linked:
+        """Close over identity, and give every record its person.
+
+        Args:
+            facts: of the touched records as they are to be, and of any others as they are.
+            touched: names of the records whose state is new.
+        """
+        keys = {key.record: key for key in record_blocks(facts, self._mac)}
+        while missing := self._missing(keys):
+            more = self._open(missing)
+            facts = pl.concat([facts, more])
+            keys |= {key.record: key for key in record_blocks(more, self._mac)}
+        persons = {record: person_id(self._mac, members) for members in components(keys.values()) for record in members}
+        facts = facts.with_columns(
+            person_id=pl.col("record").replace_strict(
+                {record.hex(): person for record, person in persons.items()}, return_dtype=pl.String
+            )
+        )
+        # A Patient that says nothing has a row of kind `none` too: `none` alone is no sign of absence.
+        of_patients = facts.filter(
+            (pl.col("resource_type") == "Patient") & ~pl.col("deleted") & pl.col("held_kind").is_null()
+        )
+        return Linked(
+            facts=facts,
+            changed=self._changed(facts, touched, keys, persons, set(of_patients["record"].unique())),
+            before=frozenset(
+                stored.person_id for record, stored in self._stored.items() if record in keys and stored.person_id
+            ),
+            present=frozenset(of_patients["person_id"].unique()),
+        )
+
+    def _missing(self, keys: dict[bytes, RecordKeys]) -> list[StoredRecord]:
+        """Records that belong with these and are not loaded."""
+        blocks = sorted({block for key in keys.values() for block in key.blocks})
+        before = sorted({self._stored[record].person_id or "" for record in keys if record in self._stored})
+        with self._db.transaction() as cur:
+            around = records.around(cur, self._tenant, blocks, before)
+        return [stored for stored in around if stored.record not in keys]
+
+    def _changed(
+        self,
+        facts: pl.DataFrame,
+        touched: frozenset[str],
+        keys: dict[bytes, RecordKeys],
+        persons: dict[bytes, str],
+        with_patient: set[str],
+    ) -> list[StoredRecord]:
+        mine = facts.filter(pl.col("record").is_in(list(touched)))
+        documents = {record_id(self._mac, *pair): document for pair, document in pack(mine).items()}
+        rows = [
+            StoredRecord(
+                record,
+                persons[record],
+                record.hex() in with_patient,
+                list(keys[record].blocks),
+                seal_state(self._keys.state, document, record),
+            )
+            for record, document in documents.items()
+        ]
+        moved = [
+            stored._replace(person_id=persons[record])
+            for record, stored in self._stored.items()
+            if record in keys and record not in documents and stored.person_id != persons[record]
+        ]
+        return rows + moved
+
+    def _open(self, found: list[StoredRecord]) -> pl.DataFrame:
+        self._stored |= {stored.record: stored for stored in found}
+        return self.named(unpack(open_state(self._keys.state, stored.state, stored.record) for stored in found))
+
+    def _mac(self, *parts: str) -> bytes:
+        return mac(self._keys.index, *parts)
