@@ -8,9 +8,14 @@ from spv_platform.resources.platform import PlatformResource
 from spv_platform.sensors.landing import look_until
 
 
-@dg.sensor(job=refresh_trials, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=refresh_trials,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a new criteria version when a file of the feeds bucket came, went or changed.",
+)
 def feeds_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-    """Requests a new criteria version when a file of the feeds bucket came, went or changed."""
+    """One tick: looks for a change, for as long as a tick may look."""
     opened = platform.open()
 
     def look() -> str:

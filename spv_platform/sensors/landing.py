@@ -22,9 +22,14 @@ LOOK_FOR_S = 20.0
 LOOK_EVERY_S = 0.2
 
 
-@dg.sensor(jobs=[process_batch, compact], minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    jobs=[process_batch, compact],
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Writes new sealed objects into the ledger, forms batches, and requests a run for each that needs one.",
+)
 def landing_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-    """Writes new sealed objects into the ledger, forms batches, and requests a run for each batch that needs one."""
+    """One tick: tenants that Dagster does not know yet first, then what has landed, for as long as a tick may look."""
     opened = platform.open()
     new_tenants = _unknown_partitions(context, opened)
     if new_tenants:

@@ -1,0 +1,162 @@
+"""Runs of the tenant assets as Dagster executes them, in process, on real stores."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from spv_platform.assets import TENANT_ASSETS
+from spv_platform.assets.common import BATCH_TAG
+from spv_platform.checks import CHECKS
+from spv_platform.ledger import batches, objects
+from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.reading import reader
+from spv_platform.pipeline.send import BUNDLE, send
+from spv_platform.pipeline.setup import prepare_home
+from spv_platform.resources.platform import PlatformResource
+from spv_platform.settings import Settings
+
+CANARY = "Zyxcanary"
+
+
+class Opened(PlatformResource):
+    """The resource over connections that the test has opened."""
+
+    def open(self) -> Platform:
+        """The test's platform."""
+        return _opened[0]
+
+
+_opened: list[Platform] = []
+
+
+@pytest.fixture
+def platform(settings: Settings) -> Iterator[Platform]:
+    """A prepared installation."""
+    prepare_home(settings)
+    _opened.append(Platform(settings))
+    yield _opened[0]
+    _opened.clear()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that knows the tenants."""
+    with dg.instance_for_test() as made:
+        made.add_dynamic_partitions("tenant", ["north", "south"])
+        yield made
+
+
+def test_a_run_without_a_batch_takes_what_waits_and_publishes_it(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    _land(platform, _patient("a"))
+    discover(platform)
+    result = _run(instance)
+    assert result.success
+    assert _state(platform) == ["published"]
+    assert reader(platform, "north").count("patient_view") == 1
+
+
+def test_a_run_with_nothing_to_do_succeeds_and_says_so(platform: Platform, instance: dg.DagsterInstance) -> None:
+    result = _run(instance)
+    assert result.success
+    (event,) = result.asset_materializations_for_node("approved_patients")
+    assert "nothing to do" in event.metadata["outcome"].text
+
+
+def test_a_batch_that_is_published_is_a_no_op_for_a_second_run(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    _land(platform, _patient("a"))
+    batch = _form(platform)
+    assert _run(instance, batch).success
+    seq = reader(platform, "north").seq
+    assert _run(instance, batch).success
+    assert reader(platform, "north").seq == seq
+
+
+def test_a_run_that_begins_in_the_middle_publishes_whole_batches_only(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    _land(platform, _patient("a"))
+    batch = _form(platform)
+    assert _run(instance, batch, ["approved_patients"]).success
+    assert _state(platform) == ["published"]
+    assert reader(platform, "north").count("patient") == 1
+
+
+def test_a_failed_gate_sets_the_batch_aside_and_the_next_batch_goes_on(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    _land(platform, {**_patient("a"), "gender": "M"})
+    result = _run(instance, _form(platform), raises=False)
+    assert not result.success
+    assert not result.asset_materializations_for_node("patient_view")
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert "1 rows" in str(check.metadata)
+    _land(platform, _patient("b"))
+    assert _run(instance, _form(platform)).success
+    assert _state(platform) == ["set_aside", "published"]
+    with platform.db.transaction() as cur:
+        assert batches.batch_rows(cur)[0]["reason"] == "gate_failed"
+
+
+def test_a_run_from_the_middle_does_not_go_around_the_gate(platform: Platform, instance: dg.DagsterInstance) -> None:
+    _land(platform, {**_patient("a"), "gender": "M"})
+    assert not _run(instance, _form(platform), ["approved_patients"], raises=False).success
+    assert _state(platform) == ["set_aside"]
+    assert reader(platform, "north").tables() == []
+
+
+def test_nothing_of_a_patient_is_in_the_events_of_a_run(platform: Platform, instance: dg.DagsterInstance) -> None:
+    broken = {"resourceType": "Observation", "id": CANARY, "valueString": CANARY}
+    _land(platform, {**_patient(CANARY), "gender": "M"}, broken)
+    result = _run(instance, _form(platform), raises=False)
+    events = instance.all_logs(result.run_id)
+    assert len(events) > 10
+    assert CANARY not in "".join(dg.serialize_value(event) for event in events)
+
+
+def _run(
+    instance: dg.DagsterInstance, batch: str | None = None, selection: list[str] | None = None, raises: bool = True
+) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [*TENANT_ASSETS, *CHECKS],
+        partition_key="north",
+        instance=instance,
+        resources={"platform": Opened()},
+        tags={BATCH_TAG: batch} if batch else None,
+        selection=selection,
+        raise_on_error=raises,
+    )
+
+
+def _form(platform: Platform) -> str:
+    discover(platform)
+    (due,) = form_batches(platform)
+    return due.batch_id
+
+
+def _state(platform: Platform) -> list[str]:
+    with platform.db.transaction() as cur:
+        return [row["state"] for row in objects.ledger_rows(cur)]
+
+
+def _patient(name: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Patient",
+        "id": name,
+        "name": [{"family": name}],
+        "gender": "female",
+        "birthDate": "1970-01-01",
+    }
+
+
+def _land(platform: Platform, *resources: dict[str, Any]) -> None:
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
+    send(platform, "", json.dumps(bundle).encode(), BUNDLE, tenant="north", feed="emr")
