@@ -25,7 +25,7 @@ from spv_platform.ledger.claims import (
     renew,
     set_aside,
 )
-from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.db import Cursor, rows_as_dicts
 from spv_platform.settings import Settings
 
 __all__ = [
@@ -223,8 +223,7 @@ def batch_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = No
         " ORDER BY created_at, batch_id",
         {"tenant": tenant, "state": state},
     )
-    names = [column.name for column in cur.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cur.fetchall()]
+    return rows_as_dicts(cur)
 
 
 def _lock_tenant(cur: Cursor, tenant: str) -> None:

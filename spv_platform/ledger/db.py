@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
+from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
@@ -91,6 +92,12 @@ class Database:
             self.close()
             return
         self._idle.put(connection)
+
+
+def rows_as_dicts(cur: Cursor) -> list[dict[str, Any]]:
+    """The rows of the last statement by column name, for display."""
+    names = [column.name for column in cur.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cur.fetchall()]
 
 
 def apply_schema(db: Database) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from psycopg2.extras import execute_values
 
 from spv_platform.errors import UsageError
-from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.db import Cursor, rows_as_dicts
 from spv_platform.reasons import REASONS
 
 
@@ -235,8 +235,7 @@ def ledger_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = N
         " ORDER BY seq",
         {"tenant": tenant, "state": state},
     )
-    names = [column.name for column in cur.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cur.fetchall()]
+    return rows_as_dicts(cur)
 
 
 def _active_feeds(cur: Cursor) -> dict[str, set[str]]:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from psycopg2.extras import execute_values
 
-from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.db import Cursor, rows_as_dicts
 
 
 class EntryLike(Protocol):
@@ -56,5 +56,4 @@ def list_entries(
         " ORDER BY id",
         {"tenant": tenant, "object_seq": object_seq, "state": state},
     )
-    names = [column.name for column in cur.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cur.fetchall()]
+    return rows_as_dicts(cur)

@@ -18,7 +18,7 @@ from spv_platform.pipeline.platform import Platform
 from spv_platform.reasons import REASONS
 
 if TYPE_CHECKING:
-    from spv_platform.pipeline.prepare import Prepared
+    from spv_platform.pipeline.prepared import Prepared
 
 log = logging.getLogger(__name__)
 

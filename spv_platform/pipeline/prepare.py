@@ -4,21 +4,18 @@ Runs under the tenant's publish lease, so that no other batch folds the same rec
 that a reader sees.
 """
 
-from dataclasses import dataclass
-
 import polars as pl
 
 from spv_platform.errors import PermanentError
 from spv_platform.lake.spec import TableSpec
-from spv_platform.lake.stage import StagedFile, stage
+from spv_platform.lake.stage import stage
 from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import batches, records
-from spv_platform.ledger.leases import Token
-from spv_platform.ledger.publications import Publication
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding, take_publish_lease
 from spv_platform.pipeline.gate import pass_gate
 from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.reading import reader
 from spv_platform.pipeline.stage import stage_batch
 from spv_platform.pipeline.staged import read_staged
@@ -27,30 +24,6 @@ from spv_platform.pipeline.unowned import UNOWNED_VERSION, find_unowned
 from spv_platform.view.facts import bearing, facts_of
 from spv_platform.view.fold import fold
 from spv_platform.view.patient import patient_view
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Candidates of one batch, valid while the token's lease is.
-
-    Attributes:
-        seq: the publication that they become.
-        before: the newest publication, on which they build.
-        facts: facts of every present person concerned, with `person_id`.
-        persons: the persons concerned that have a Patient resource, sorted.
-        retired: persons that were there before and are not any more.
-        records: number of records whose state is new.
-        files: staged files of derived tables.
-    """
-
-    token: Token
-    seq: int
-    before: Publication | None
-    facts: pl.DataFrame
-    persons: list[str]
-    retired: list[str]
-    records: int
-    files: list[StagedFile]
 
 
 def prepare(platform: Platform, holding: Holding) -> Prepared:

@@ -18,7 +18,8 @@ from spv_platform.pipeline.claims import Holding, let_go
 from spv_platform.pipeline.criteria import load_criteria
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.prepare import Prepared, prepare, with_tombstones
+from spv_platform.pipeline.prepare import prepare, with_tombstones
+from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.reading import reader
 from spv_platform.trials.evaluate import Evaluation, evaluate
 from spv_platform.trials.rows import table_rows

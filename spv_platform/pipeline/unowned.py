@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from spv_platform.lake.spec import RESOURCE_KEY, TableSpec
+from spv_platform.lake.spec import RESOURCE_KEY
 from spv_platform.lake.tables import TABLES, table_of
+from spv_platform.pipeline.catalog import UNOWNED_VERSION
 from spv_platform.pipeline.reading import TenantReader
 from spv_platform.view.facts import displaced, versions_without_patient
-from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
+from spv_platform.view.schema import VERSION_COLUMNS
 
-UNOWNED_VERSION = TableSpec(
-    "unowned_version", {name: SCHEMA[name] for name in VERSION_COLUMNS}, RESOURCE_KEY, "resource"
-)
 _KEY = list(RESOURCE_KEY)
 _HOME = [*_KEY, "patient_id"]
 
