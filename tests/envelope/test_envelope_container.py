@@ -22,9 +22,10 @@ CANARY = b"CANARY-Zyxwvut"
 SMALL = seal(CANARY * 3, kek=KEK, content_type="application/fhir+json", **PLACE)
 # Made by the first version of the format: objects sealed then must open for ever.
 GOLDEN = (
-    "U1BWMQBkAAR6c3RkAAp0ZXh0L3BsYWluAAjCxwP+Huu99QA8BQa9T0Qx/sJmvjNTkwvSfTqGmvjI5kdh/7EdB8YgMhsS3pELhptk"  # pragma: allowlist secret
-    "auEgUL8cPkWte42NcxunNJZVRaCdAAgAAAAAAAAAJ0FSX3dU2fBJ8ACPqK0IT9t1IaWnILcPL7CwW5bqAjvh/wPOJ84U8dl4H6Y5"  # pragma: allowlist secret
-    "7myTXj8PDAjcqP70oaU8MQM3tnzARuYZHLK8+w3v6PHOC8Zb5D8qovFNKA=="  # pragma: allowlist secret
+    "U1BWMQBkAAR6c3RkAAp0ZXh0L3BsYWluAAjCxwP+Huu99QA8BQa9T0Qx/sJmvjNTkwvSfTqGmvjI5kdh/7Ed"  # pragma: allowlist secret
+    "B8YgMhsS3pELhptkauEgUL8cPkWte42NcxunNJZVRaCdAAgAAAAAAAAAJ0FSX3dU2fBJ8ACPqK0IT9t1IaWn"  # pragma: allowlist secret
+    "ILcPL7CwW5bqAjvh/wPOJ84U8dl4H6Y57myTXj8PDAjcqP70oaU8MQM3tnzARuYZHLK8+w3v6PHOC8Zb5D8q"  # pragma: allowlist secret
+    "ovFNKA=="  # pragma: allowlist secret
 )
 
 
