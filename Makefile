@@ -21,7 +21,7 @@ demo: $(STAMP) ## the main job on real servers: sealed files in, one approved pa
 	$(BIN)/spv demo
 
 test: $(STAMP) ## the tests, under 12 minutes on 2 cores
-	$(BIN)/pytest -m 'not slow' -n 2 --dist loadgroup
+	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## the tests that take minutes each
 	$(BIN)/pytest -m slow

@@ -1,5 +1,6 @@
 """What every asset shares: the tenant partition, the batch tag, and how a failure is shown to Dagster."""
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -39,6 +40,17 @@ def shown_failures() -> Iterator[None]:
         raise dg.Failure(f"{error}: the batch is set aside, see `spv ledger`", allow_retries=False) from None
     except SpvError as error:
         raise dg.Failure(f"{error}: it is tried again by itself", allow_retries=False) from None
+    except Exception as error:  # the text of any other error may hold data, and Dagster keeps texts
+        raise dg.Failure(
+            f"{_where(error)}: a defect; the batch is tried again by itself", allow_retries=False
+        ) from None
+
+
+def _where(error: Exception) -> str:
+    """The class of an error and the places in our code that it came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.name}:{frame.lineno}" for frame in frames if "spv_platform" in frame.filename]
+    return f"{type(error).__name__} in {' > '.join(places[-6:])}"
 
 
 def table_schema(columns: Iterable[DerivedColumn]) -> dg.TableSchema:

@@ -99,8 +99,10 @@ class Split:
 def split(data: bytes, content_type: str, max_entries: int) -> Split:
     """Split opened content into raw entries.
 
-    NDJSON is told by its content type, or by its shape: one of the first two lines is a whole resource. A UTF-8 byte
-    order mark is skipped. An entry that cannot be read keeps its number and says why; its neighbours are not touched.
+    NDJSON is told by its content type, or by its shape: one of the first two lines is a whole resource. Content that is
+    one Bundle is a Bundle whatever it was said to be: taken for a line it would be one row, and its entries lost. A
+    UTF-8 byte order mark is skipped. An entry that cannot be read keeps its number and says why; its neighbours are not
+    touched.
 
     Raises:
         PermanentError: empty_payload, not_json, not_a_bundle, unsupported_bundle_type, too_many_entries.
@@ -108,14 +110,15 @@ def split(data: bytes, content_type: str, max_entries: int) -> Split:
     data = data.removeprefix(_BOM)
     if not data or data.isspace():
         raise PermanentError("empty_payload")
-    if content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES:
-        return _lines(data, max_entries)
+    said_lines = content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES
     bundle = None
     if data.count(b"{") <= max_entries * _OBJECTS_PER_ENTRY:
         try:
             bundle = _bundle_decoder.decode(data)
         except _UNREADABLE:
             bundle = None
+    if said_lines and (bundle is None or bundle.resource_type != "Bundle"):
+        return _lines(data, max_entries)
     if bundle is None:
         return _lines(data, max_entries) if _looks_like_lines(data) else _patiently(data, max_entries)
     _require_bundle(bundle)

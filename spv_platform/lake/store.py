@@ -140,6 +140,12 @@ class Lake:
         with store_errors("lake"):
             return self._s3.head_object(**self._address(tenant, url))["ContentLength"]
 
+    def delete(self, tenant: str, url: str) -> None:
+        """Delete an object of the tenant; nothing to do where there is none."""
+        address = self._address(tenant, url)
+        with store_errors("lake"):
+            self._s3.delete_object(Bucket=address["Bucket"], Key=address["Key"])
+
     def _address(self, tenant: str, url: str) -> dict[str, Any]:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         return {

@@ -56,6 +56,16 @@ def set_aside(cur: Cursor, batch_id: str, reason: str) -> None:
     )
 
 
+def set_aside_removed(cur: Cursor) -> None:
+    """Set the open batches of removed tenants aside."""
+    cur.execute(
+        "SELECT batch_id FROM ops.batch JOIN ops.tenant USING (tenant) WHERE removed_at IS NOT NULL"
+        " AND state IN ('formed', 'claimed', 'staged') ORDER BY batch_id FOR UPDATE OF batch"
+    )
+    for (batch_id,) in cur.fetchall():
+        set_aside(cur, batch_id, "tenant_removed")
+
+
 def move_objects(cur: Cursor, batch_id: str, state: str) -> None:
     """Move the objects of a batch with it; what this attempt has quarantined stays."""
     cur.execute(
@@ -65,8 +75,16 @@ def move_objects(cur: Cursor, batch_id: str, state: str) -> None:
 
 
 def begin_attempt(cur: Cursor, batch_id: str, state: str) -> None:
-    """Put all objects of a batch into a state for a new attempt, which judges each of them afresh."""
+    """Put all objects of a batch into a state for a new attempt, which judges and counts each of them afresh."""
+    for table in ("entry_quarantine", "reference_queue"):
+        cur.execute(
+            f"DELETE FROM ops.{table} WHERE object_seq IN"  # noqa: S608  (names of ours)
+            " (SELECT seq FROM ops.object WHERE batch_id = %s AND state <> 'published')",
+            (batch_id,),
+        )
     cur.execute(
-        "UPDATE ops.object SET state = %s, reason = NULL WHERE batch_id = %s AND state <> 'published'",
+        "UPDATE ops.object SET state = %s, reason = NULL, plain_digest = NULL, plain_bytes = NULL, entries = NULL,"
+        " accepted = NULL, tombstones = NULL, duplicates = NULL, superseded = NULL, quarantined = NULL, same_as = NULL"
+        " WHERE batch_id = %s AND state <> 'published'",
         (state, batch_id),
     )

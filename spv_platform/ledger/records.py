@@ -81,7 +81,7 @@ def all_records(cur: Cursor, tenant: str) -> Iterator[StoredRecord]:
 
 
 def put_candidates(cur: Cursor, held: Claim, rows: Iterable[StoredRecord]) -> int:
-    """Add the states that the batch will bring, replacing those of the same records; how many.
+    """Set the states that the batch will bring, in place of those of an earlier preparation; how many.
 
     Raises:
         LeaseLostError: the batch is not this try's any more.
@@ -94,6 +94,7 @@ def put_candidates(cur: Cursor, held: Claim, rows: Iterable[StoredRecord]) -> in
     )
     if cur.fetchone() is None:
         raise LeaseLostError(f"batch {held.batch_id}")
+    cur.execute("DELETE FROM ops.candidate_record WHERE batch_id = %s", (held.batch_id,))
     sent = execute_values(
         cur,
         "INSERT INTO ops.candidate_record (tenant, batch_id, attempt, record, person_id, has_patient, blocks, state)"

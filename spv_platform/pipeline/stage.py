@@ -100,12 +100,17 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     staging.flush()
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
-        publications.drop_attempts(cur, claim.batch_id)
+        dropped = publications.drop_attempts(cur, claim.batch_id)
         for file in staging.files:
             publications.add_staged_file(cur, claim.batch_id, claim.attempt, file)
         for outcome in done:
             _record(platform, cur, outcome)
         batches.mark_staged(cur, claim)
+    kept = {(file.table, file.path) for file in staging.files}
+    for lost in dropped:
+        # No table refers to what an earlier attempt left, and none will.
+        if (lost.table, lost.path) not in kept:
+            platform.lake.delete(claim.tenant, platform.lake.url(claim.tenant, "log", lost.table, lost.path))
     faults.point("after_staging")
     return _report(done, staging.files)
 

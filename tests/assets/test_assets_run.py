@@ -122,6 +122,22 @@ def test_nothing_of_a_patient_is_in_the_events_of_a_run(platform: Platform, inst
     assert CANARY not in "".join(dg.serialize_value(event) for event in events)
 
 
+def test_an_unexpected_error_shows_where_it_happened_and_no_data(
+    platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(f"cannot read {CANARY}")
+
+    monkeypatch.setattr("spv_platform.fhir.parse.parse_object", fail)
+    _land(platform, _patient("a"))
+    result = _run(instance, _form(platform), raises=False)
+    assert not result.success
+    texts = "".join(dg.serialize_value(event) for event in instance.all_logs(result.run_id))
+    assert "ValueError in " in texts
+    assert CANARY not in texts
+    assert _state(platform) == ["landed"]
+
+
 def _run(
     instance: dg.DagsterInstance, batch: str | None = None, selection: list[str] | None = None, raises: bool = True
 ) -> dg.ExecuteInProcessResult:

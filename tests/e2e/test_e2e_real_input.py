@@ -21,7 +21,7 @@ from spv_platform.pipeline.setup import prepare_home
 from spv_platform.pipeline.waiting import wait_for
 from spv_platform.settings import Settings
 
-pytestmark = [pytest.mark.xdist_group("daemon"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 TENANT = "north"
 JENNY, ADAM, TRIAL_PATIENT = (

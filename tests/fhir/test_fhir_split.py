@@ -113,6 +113,13 @@ def test_lines_are_told_by_content_type() -> None:
     assert split(ndjson(patient()), "application/fhir+ndjson; charset=utf-8", LIMIT).kind == "ndjson"
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_one_bundle_is_a_bundle_even_if_it_was_sent_as_lines(indent: int | None) -> None:
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": {"resourceType": "Patient"}}]}
+    found = split(json.dumps(bundle, indent=indent).encode(), "application/fhir+ndjson", 10)
+    assert (found.kind, len(found.entries)) == ("collection", 1)
+
+
 def test_lines_are_told_by_shape_even_if_an_element_is_called_type() -> None:
     account = {"resourceType": "Account", "type": {"text": "x"}, "entry": 5}
     assert split(ndjson(account, patient()), "application/json", LIMIT).kind == "ndjson"
