@@ -203,17 +203,23 @@ def end(home: Path, names: Sequence[str]) -> list[str]:
 
 
 def members(home: Path, names: Sequence[str], records: Iterable[Record]) -> list[psutil.Process]:
-    """All live processes of these services: by the mark in their environment, or by the service's session."""
+    """All live processes of these services: by the mark in their environment, their session or their data folder.
+
+    PostgreSQL's server processes overwrite their environment and begin sessions of their own; they stand in its data.
+    """
     marks = {_mark(home, name) for name in names}
     sessions = {record.session() for record in records} - {None}
-    return [process for process in psutil.process_iter() if _belongs(process, marks, sessions)]
+    folders = tuple(f"{home / 'data' / name}/" for name in names)
+    return [process for process in psutil.process_iter() if _belongs(process, marks, sessions, folders)]
 
 
-def _belongs(process: psutil.Process, marks: set[str], sessions: set[int | None]) -> bool:
+def _belongs(process: psutil.Process, marks: set[str], sessions: set[int | None], folders: tuple[str, ...]) -> bool:
     if process.pid == os.getpid() or not _is_alive(process):
         return False
     try:
-        return os.getsid(process.pid) in sessions or process.environ().get(MARK) in marks
+        if os.getsid(process.pid) in sessions or f"{process.cwd()}/".startswith(folders):
+            return True
+        return process.environ().get(MARK) in marks
     except (psutil.Error, OSError):
         # Gone meanwhile, or of another user and so none of ours.
         return False
