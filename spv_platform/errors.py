@@ -4,6 +4,9 @@
 Messages carry codes, places and counts, never data: an exception's text ends up in logs and event stores.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class SpvError(Exception):
     """Base of all errors that the platform raises on purpose.
@@ -12,6 +15,9 @@ class SpvError(Exception):
         reason: a code of `spv_platform.reasons.REASONS`.
         place: where, without data: an object's ledger number, an entry, a JSON pointer.
     """
+
+    #: What the ledger keeps beside the reason: codes, places and counts.
+    details: Mapping[str, Any] | None = None
 
     def __init__(self, reason: str, place: str = "") -> None:
         super().__init__(f"{reason} at {place}" if place else reason)

@@ -8,6 +8,8 @@ import os
 import signal
 
 POINTS = ("after_claim", "after_staging", "before_files_added", "after_files_added", "after_commit")
+#: Points outside of a batch.
+RELAY_POINTS = ("after_post",)
 
 
 def point(name: str) -> None:

@@ -1,16 +1,20 @@
 """The jobs: few, each with one purpose."""
 
+from enum import Enum
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from spv_platform.assets import TENANT_ASSETS, trial_criteria
+from spv_platform.assets import TENANT_ASSETS, patient_history, practice_notifications, trial_criteria
 from spv_platform.assets.common import BATCH_TAG, TENANT, shown_failures
+from spv_platform.checks.set_aside import no_batch_is_set_aside
 from spv_platform.pipeline.claims import hold
 from spv_platform.resources.platform import PlatformResource
 
 process_batch = dg.define_asset_job(
     "process_batch",
-    selection=dg.AssetSelection.assets(*TENANT_ASSETS),
+    # The standing check would say what was before this run; its sensor reports what is.
+    selection=dg.AssetSelection.assets(*TENANT_ASSETS) - dg.AssetSelection.checks(no_batch_is_set_aside),
     partitions_def=TENANT,
     description="Carries one batch of one tenant from sealed objects to approved patients.",
 )
@@ -19,6 +23,20 @@ refresh_trials = dg.define_asset_job(
     "refresh_trials",
     selection=dg.AssetSelection.assets(trial_criteria),
     description="Reads trial criteria and registry studies; a new version re-matches every tenant.",
+)
+
+feed_history = dg.define_asset_job(
+    "feed_history",
+    selection=dg.AssetSelection.assets(patient_history),
+    partitions_def=TENANT,
+    description="Brings a tenant's history in MongoDB up to its newest publication; the history sensor asks for it.",
+)
+
+relay_notifications = dg.define_asset_job(
+    "relay_notifications",
+    selection=dg.AssetSelection.assets(practice_notifications),
+    partitions_def=TENANT,
+    description="Sends a tenant's notifications that are due, or due again; the notifications sensor asks for it.",
 )
 
 
@@ -48,4 +66,48 @@ def compact() -> None:
     compact_tenant()
 
 
-JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [process_batch, refresh_trials, compact]
+class Decision(Enum):
+    """What becomes of a batch that is set aside."""
+
+    release = "release"
+    reject = "reject"
+
+
+class DecideConfig(dg.Config):
+    """Which batch, what becomes of it, and who says so.
+
+    Attributes:
+        waive_gate: with a release: the gate that refused the batch lets it pass this time.
+    """
+
+    batch: str
+    decision: Decision
+    who: str
+    waive_gate: bool = False
+
+
+@dg.op
+def decide(context: dg.OpExecutionContext, config: DecideConfig, platform: PlatformResource) -> None:
+    """Releases or rejects one batch, and writes who did so into the audit trail."""
+    from spv_platform.pipeline import deciding
+
+    act = deciding.reject if config.decision is Decision.reject else deciding.release
+    with shown_failures():
+        act(platform.open(), config.batch, waive=config.waive_gate, who=config.who)
+    context.log.info(f"batch {config.batch}: {config.decision.value}")
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def decide_batch() -> None:
+    """Decides about a batch that is set aside: release tries it again, reject ends it for good."""
+    decide()
+
+
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    process_batch,
+    refresh_trials,
+    feed_history,
+    relay_notifications,
+    compact,
+    decide_batch,
+]

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 class Reason:
     """What a code means, and the next step for the person who reads it."""
 
-    level: str  # object, entry, batch
+    level: str  # object, entry, batch, document, tenant
     meaning: str
     next_step: str
 
 
 REASONS: dict[str, Reason] = {
     # objects
-    "unknown_tenant": Reason("object", "No such tenant.", "Add the tenant, then replay; or remove the object."),
-    "unknown_feed": Reason("object", "The tenant has no such feed.", "Add the feed to the tenant, then replay."),
+    "unknown_tenant": Reason("object", "No such tenant.", "Add the tenant: `spv tenant add`; or remove the object."),
+    "unknown_feed": Reason("object", "The tenant has no such feed.", "Add the feed: `spv tenant add NAME --feed`."),
     "empty_object": Reason("object", "The object has no bytes.", "Ask the sender to send it again."),
     "object_gone": Reason(
         "object", "The object version was deleted before it was read.", "Ask the sender to send it again."
@@ -33,6 +33,12 @@ REASONS: dict[str, Reason] = {
     "not_json": Reason("object", "The opened content is not JSON.", "Check the feed's format."),
     "not_a_bundle": Reason("object", "The content is neither a FHIR Bundle nor NDJSON.", "Check the feed's format."),
     "unsupported_bundle_type": Reason("object", "Bundles of this type are not taken.", "Check the sender."),
+    "content_type_refused": Reason(
+        "object", "The feed's contract lists no content of this type.", "Correct the contract or the sender."
+    ),
+    "keys_destroyed": Reason(
+        "object", "The tenant's keys were destroyed: nothing of it can be read again.", "Nothing: that was the purpose."
+    ),
     "too_many_entries": Reason("object", "More entries than the feed's limit.", "Split it, or raise the limit."),
     # entries
     "entry_not_json": Reason("entry", "The line is not JSON.", "Correct it at the source and resend."),
@@ -45,10 +51,30 @@ REASONS: dict[str, Reason] = {
     "invalid_delete": Reason("entry", "The delete names no Type/id.", "Correct it at the source and resend."),
     "too_deep": Reason("entry", "The resource is nested deeper than allowed.", "Check the sender."),
     # batches
-    "gate_failed": Reason("batch", "A quality gate refused the batch.", "Look at the failed checks of the run."),
+    "gate_failed": Reason(
+        "batch", "A quality gate refused the batch.", "See why: `spv batch show`; then release or reject it."
+    ),
+    "gate_unevaluable": Reason(
+        "batch", "A quality gate could not be evaluated.", "See where: `spv batch show`; mend it, then release it."
+    ),
     "attempts_exhausted": Reason("batch", "The batch failed at every attempt.", "Look at the runs' errors."),
     "tenant_removed": Reason("batch", "The tenant was removed.", "Nothing to do, or add the tenant again."),
     "internal_error": Reason("batch", "A defect of the platform.", "Report it with the run's id."),
+    # documents of the history
+    "document_too_large": Reason(
+        "document", "The document is over MongoDB's limit.", "Look at the person in the tables; raise no limit."
+    ),
+    "document_invalid": Reason(
+        "document", "MongoDB's validator refused the document.", "Report it; then `spv history rebuild`."
+    ),
+    "document_refused": Reason(
+        "document", "MongoDB refused the document.", "Look at its log; then `spv history rebuild`."
+    ),
+    "history_key_unusable": Reason(
+        "tenant",
+        "The tenant's key does not open the key vault in MongoDB.",
+        "Restore the key file or the vault that belongs to it.",
+    ),
     # both
     "lease_lost": Reason("batch", "Another worker took the batch over.", "Nothing to do."),
     "store_unavailable": Reason("batch", "An outside system did not answer.", "It is tried again by itself."),

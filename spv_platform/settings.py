@@ -25,14 +25,22 @@ class Settings:
         s3_endpoint: URL of an S3-compatible store; empty for AWS itself.
         postgres_url: `postgresql://…`, with user, password and database.
         mongo_url: `mongodb://…`.
+        mongo_database: where the history is.
         keys_dir: folder of the key files; outside every data folder.
+        workers: how many runs are carried at one time by warm workers; 0 starts a process for each run instead.
         lease_s: how long a claim or the publish lease holds without a heartbeat.
         batch_max_objects: most objects in one batch.
         batch_max_bytes: most sealed bytes in one batch.
+        max_open_batches: load batches of all tenants that wait for a run or are at work at one time.
         max_attempts: tries of a batch before it is set aside.
         object_max_bytes: most bytes of one opened object.
         max_ratio: most opened bytes per sealed byte.
         max_entries: most entries of one object.
+        notification_link: what a notification's link begins with; the id of the event follows.
+        webhook_connect_s: how long a receiver may take to accept a connection.
+        webhook_total_s: how long one delivery may take.
+        webhook_max_attempts: tries of a notification before it is dead.
+        first_load_quiet_s: how long nothing may have landed before a tenant's first load counts as worked off.
     """
 
     home: Path
@@ -47,15 +55,23 @@ class Settings:
     feeds_bucket: str = "feeds"
     lake_bucket: str = "lake"
     logs_bucket: str = "logs"
+    mongo_database: str = "spv"
     webserver_port: int = 3000
     code_server_port: int = 4000
+    workers: int = 2
     lease_s: float = 30.0
     batch_max_objects: int = 64
     batch_max_bytes: int = 64 * 2**20
+    max_open_batches: int = 4
     max_attempts: int = 5
     object_max_bytes: int = 2**30
     max_ratio: int = 1000
     max_entries: int = 1_000_000
+    notification_link: str = "urn:uuid:"
+    webhook_connect_s: float = 3.0
+    webhook_total_s: float = 10.0
+    webhook_max_attempts: int = 10
+    first_load_quiet_s: float = 60.0
 
     def lake_url(self, tenant: str, *parts: str) -> str:
         """URL of a place in the tenant's part of the lake."""

@@ -1,7 +1,9 @@
 """The graph that Dagster shows: it cannot change by accident."""
 
 import dagster as dg
+from dagster._core.definitions.dependency import NodeHandle
 
+from spv_platform.assets.common import TENANT
 from spv_platform.definitions import build_defs
 
 
@@ -16,6 +18,8 @@ def test_assets_have_the_groups_dependencies_owners_and_descriptions_that_people
         "patient_view": ("patients", ["decrypted_fhir"]),
         "trial_criteria": ("trials", []),
         "approved_patients": ("trials", ["patient_view", "trial_criteria"]),
+        "practice_notifications": ("trials", ["approved_patients"]),
+        "patient_history": ("history", ["approved_patients"]),
     }
     assert all(node.owners and node.description and node.kinds for node in graph.asset_nodes)
 
@@ -23,15 +27,46 @@ def test_assets_have_the_groups_dependencies_owners_and_descriptions_that_people
 def test_jobs_and_sensors_are_few_and_described() -> None:
     repository = build_defs().get_repository_def()
     jobs = {job.name: job.description for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert set(jobs) == {"process_batch", "refresh_trials", "compact"}
+    assert set(jobs) == {
+        "process_batch",
+        "refresh_trials",
+        "feed_history",
+        "relay_notifications",
+        "compact",
+        "decide_batch",
+    }
     assert all(jobs.values())
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {"landing_sensor", "feeds_sensor"}
+    assert set(sensors) == {
+        "landing_sensor",
+        "feeds_sensor",
+        "history_sensor",
+        "notifications_sensor",
+        "set_aside_sensor",
+    }
     assert all(sensor.description for sensor in sensors.values())
     assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
 
 
-def test_the_gate_blocks_and_is_partitioned_by_tenant() -> None:
-    (spec,) = (spec for check in build_defs().asset_checks or [] for spec in check.check_specs)
-    assert spec.blocking
-    assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
+def test_every_gate_is_a_blocking_check_partitioned_by_tenant_and_the_standing_check_is_about_all() -> None:
+    graph = build_defs().resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.asset_check_keys]
+    assert {(node.key.asset_key.to_user_string(), node.key.name): node.blocking for node in nodes} == {
+        ("raw_bundles", "no_batch_is_set_aside"): False,
+        ("decrypted_fhir", "staged_rows_are_plausible"): True,
+        ("patient_view", "every_person_has_one_view_with_a_source"): True,
+        ("approved_patients", "approvals_keep_the_rules"): True,
+    }
+    assert all(node.description for node in nodes)
+    assert {node.blocking: node.partitions_def for node in nodes} == {True: TENANT, False: None}
+
+
+def test_a_run_of_a_batch_leads_through_the_gates_and_leaves_the_standing_check_to_its_sensor() -> None:
+    job = build_defs().resolve_job_def("process_batch")
+    nodes = [NodeHandle(node.name, None) for node in job.nodes]
+    keys = {key for node in nodes for key in job.asset_layer.get_selected_entity_keys_for_node(node)}
+    assert {key.name for key in keys if isinstance(key, dg.AssetCheckKey)} == {
+        "staged_rows_are_plausible",
+        "every_person_has_one_view_with_a_source",
+        "approvals_keep_the_rules",
+    }

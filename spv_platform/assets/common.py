@@ -1,15 +1,19 @@
-"""What every asset shares: the tenant partition, the batch tag, and how a failure is shown to Dagster."""
+"""What assets and checks share: the tenant partition, the batch tag, how failures and gates are shown to Dagster."""
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from spv_platform.errors import PermanentError, SpvError
+from spv_platform.errors import PermanentError, SpvError, UsageError
 from spv_platform.lake.describe import DerivedColumn, Phi
 from spv_platform.pipeline.claims import Holding, hold
 from spv_platform.pipeline.platform import Platform
+
+if TYPE_CHECKING:
+    from spv_platform.pipeline.gate import GateReport
 
 #: The partition of every tenant asset.
 TENANT = dg.DynamicPartitionsDefinition(name="tenant")
@@ -28,6 +32,59 @@ def batch_of(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[
         yield holding
 
 
+def gate_check(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+    platform: Platform,
+    check: str,
+    gate: str,
+    work: "Callable[[Platform, Holding], GateReport]",
+) -> dg.AssetCheckResult:
+    """The outcome of a gate as an asset check. A batch that it refuses is set aside, and the next one goes on.
+
+    Args:
+        check: name of the check.
+        gate: which gate the check shows; a refusal by another one is a failure of the step.
+        work: leads the run's batch through the gate.
+    """
+    from spv_platform.pipeline.gate import GateRefusedError
+
+    run, batch_id = context.run, ""
+    with shown_failures():
+        try:
+            with hold(platform, run.run_id, context.partition_key, run.tags.get(BATCH_TAG)) as holding:
+                if holding is None:
+                    return dg.AssetCheckResult(passed=True, check_name=check, metadata=NOTHING_TO_DO)
+                batch_id = holding.claim.batch_id
+                report = work(platform, holding)
+        except GateRefusedError as error:
+            if error.report.gate != gate:
+                raise
+            report = error.report
+    return _check_result(check, batch_id, report)
+
+
+def _check_result(check: str, batch_id: str, report: "GateReport") -> dg.AssetCheckResult:
+    fallen = {f"{item.column}: {item.expectation}": f"{item.unexpected} rows" for item in report.failed}
+    where = {
+        f"{column} in {place}": f"{count} rows"
+        for column, counts in report.places.items()
+        for place, count in counts.items()
+    }
+    unevaluable = {"could not be evaluated": report.unevaluable} if report.unevaluable else {}
+    description = None
+    if report.waived:
+        description = "The batch falls short, and goes on by decision: the gate was waived for it."
+    elif not report.passed:
+        description = f"The batch is set aside: `spv batch show {batch_id}`, then release or reject it."
+    return dg.AssetCheckResult(
+        passed=report.passed,
+        check_name=check,
+        severity=dg.AssetCheckSeverity.WARN if report.waived else dg.AssetCheckSeverity.ERROR,
+        description=description,
+        metadata={"batch": batch_id, "rows": report.rows, **fallen, **where, **unevaluable},
+    )
+
+
 @contextmanager
 def shown_failures() -> Iterator[None]:
     """Failures of the work become Dagster failures without data in their texts.
@@ -37,7 +94,9 @@ def shown_failures() -> Iterator[None]:
     try:
         yield
     except PermanentError as error:
-        raise dg.Failure(f"{error}: the batch is set aside, see `spv ledger`", allow_retries=False) from None
+        raise dg.Failure(f"{error}: the batch is set aside, see `spv batch list`", allow_retries=False) from None
+    except UsageError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
     except SpvError as error:
         raise dg.Failure(f"{error}: it is tried again by itself", allow_retries=False) from None
     except Exception as error:  # the text of any other error may hold data, and Dagster keeps texts

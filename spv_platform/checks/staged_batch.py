@@ -2,9 +2,8 @@
 
 import dagster as dg
 
-from spv_platform.assets.common import BATCH_TAG, TENANT
+from spv_platform.assets.common import TENANT, gate_check
 from spv_platform.assets.decrypted_fhir import decrypted_fhir
-from spv_platform.pipeline.claims import hold, set_aside
 from spv_platform.resources.platform import PlatformResource
 
 
@@ -12,24 +11,12 @@ from spv_platform.resources.platform import PlatformResource
 def staged_rows_are_plausible(
     context: dg.AssetCheckExecutionContext, platform: PlatformResource
 ) -> dg.AssetCheckResult:
-    """Every staged row has a FHIR id, a type and a pointer to its source, and patients have a gender of the value set.
+    """Keys are there, gender and dates are plausible, references resolve or are queued, codes hold no identifiers.
 
-    A batch that fails is set aside in the ledger; the next one goes on.
+    Of each feed no larger share was quarantined than its contract allows. A batch that fails is set aside in the
+    ledger; the next one goes on.
     """
-    from spv_platform.pipeline.gate import pass_gate
+    from spv_platform.pipeline.gate import pass_staged_gate
+    from spv_platform.quality.staged_batch import GATE
 
-    opened, run = platform.open(), context.run
-    with hold(opened, run.run_id, context.partition_key, run.tags.get(BATCH_TAG)) as holding:
-        if holding is None:
-            return dg.AssetCheckResult(passed=True, metadata={"rows": 0})
-        report = pass_gate(opened, holding)
-        if report.failed:
-            set_aside(opened, run.run_id, "gate_failed")
-        return dg.AssetCheckResult(
-            passed=not report.failed,
-            metadata={
-                "batch": holding.claim.batch_id,
-                "rows": report.rows,
-                **{f"{item.column}: {item.expectation}": f"{item.unexpected} rows" for item in report.failed},
-            },
-        )
+    return gate_check(context, platform.open(), "staged_rows_are_plausible", GATE, pass_staged_gate)

@@ -33,6 +33,7 @@ STATE_MAX_BYTES = 256 * 2**20
 
 _ROOT_FORMAT = "spv-root-key/1"
 _TENANT_FORMAT = "spv-tenant-key/1"
+_DESTROYED_FORMAT = "spv-destroyed-key/1"
 _STATE_VERSION = b"\x01"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -46,6 +47,7 @@ class TenantKeys:
         lake: encrypts the tenant's part of the lake (SSE-C).
         state: seals person states.
         index: keys the hashes under which persons are found.
+        history: wraps the data key of the history.
 
     Raises:
         ValueError: a key is not 32 bytes long.
@@ -55,6 +57,7 @@ class TenantKeys:
     lake: bytes
     state: bytes
     index: bytes
+    history: bytes
 
     def __post_init__(self) -> None:
         if any(len(getattr(self, field.name)) != KEY_BYTES for field in fields(self)):
@@ -66,6 +69,9 @@ class TenantKeys:
 
 class FileKeyStore:
     """Keys in a folder: `root.key`, and `tenants/<tenant>.json` with the tenant's wrapped master key.
+
+    `tenants/<tenant>.destroyed` says that there was one: what it had sealed is still there, unreadable, so the name
+    must not get another key.
 
     Args:
         keys_dir: the folder; it must not lie inside a data folder, or a backup of the data holds the keys too.
@@ -95,12 +101,14 @@ class FileKeyStore:
         """The keys of a tenant, made now if there are none.
 
         Raises:
-            UsageError: the name cannot be a tenant's, or the key files cannot be used.
+            UsageError: the name cannot be a tenant's, its keys were destroyed, or the key files cannot be used.
         """
         if not _TENANT.fullmatch(tenant):
             raise UsageError(
                 f"tenant {tenant!r}: use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit"
             )
+        if self.is_destroyed(tenant):
+            raise UsageError(f"tenant {tenant}: its keys were destroyed, for good: add it under another name")
         root_id, root = self._root()
         nonce = secrets.token_bytes(NONCE_BYTES)
         wrapped = AESGCM(root).encrypt(nonce, secrets.token_bytes(KEY_BYTES), _tenant_context(root_id, tenant))
@@ -112,11 +120,13 @@ class FileKeyStore:
         """The keys of a tenant.
 
         Raises:
-            PermanentError: `unknown_tenant`, it has no keys: never made, or destroyed.
+            PermanentError: `unknown_tenant`, it never had keys; `keys_destroyed`, it has them no more.
             UsageError: the key files cannot be used.
         """
         if not _TENANT.fullmatch(tenant):
             raise PermanentError("unknown_tenant")
+        if self.is_destroyed(tenant):
+            raise PermanentError("keys_destroyed", f"tenant {tenant}")
         file = self._file(tenant)
         try:
             document = _load(file, _TENANT_FORMAT)
@@ -137,6 +147,8 @@ class FileKeyStore:
         if not _TENANT.fullmatch(tenant) or not self._file(tenant).exists():
             return
         file = self._file(tenant)
+        # First, so that a process killed in between leaves no name without a key that may get another one.
+        _create(self._destroyed_file(tenant), {"format": _DESTROYED_FORMAT})
         # Overwriting helps only where the file system writes in place; the name is what must go.
         with file.open("r+b") as stream:
             stream.write(b"\0" * file.stat().st_size)
@@ -145,12 +157,19 @@ class FileKeyStore:
         file.unlink(missing_ok=True)
         _sync(file.parent)
 
+    def is_destroyed(self, tenant: str) -> bool:
+        """Whether the tenant's keys were destroyed, or are being destroyed."""
+        return bool(_TENANT.fullmatch(tenant)) and self._destroyed_file(tenant).exists()
+
     def tenants(self) -> list[str]:
         """Names of the tenants that have keys, sorted."""
         return sorted(file.stem for file in self._tenants_folder.glob("*.json") if _TENANT.fullmatch(file.stem))
 
     def _file(self, tenant: str) -> Path:
         return self._tenants_folder / f"{tenant}.json"
+
+    def _destroyed_file(self, tenant: str) -> Path:
+        return self._tenants_folder / f"{tenant}.destroyed"
 
     def _root(self) -> tuple[str, bytes]:
         try:

@@ -107,13 +107,18 @@ PHYSICAL: dict[str, dict[str, pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """One logical column: where it comes from, what it is, what it means, and how it may identify a person."""
+    """One logical column: where it comes from, what it is, what it means, and how it may identify a person.
+
+    Attributes:
+        latest_days: the latest day that a time can plausibly have, in days after today; None: any.
+    """
 
     name: str
     path: str
     type: str
     description: str
     phi: Phi = Phi.CLINICAL
+    latest_days: int | None = None
 
     @property
     def physical(self) -> dict[str, pl.DataType]:

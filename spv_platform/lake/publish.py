@@ -74,7 +74,7 @@ def _adopt_table(lake: Lake, tenant: str, files: Sequence[StagedFile], pinned: i
     for _ in range(_MOST_TRIES):
         try:
             with store_errors(f"table {table}"):
-                handle = lake.ensure_table(tenant, "log", table)
+                handle = lake.ensure_table(tenant, "log", table, expected=pinned)
                 _bring_to(handle, pinned, table)
                 _add_columns(lake, handle, table)
                 return commit_files(lake, tenant, "log", handle, files, "append")

@@ -81,6 +81,12 @@ class Reader:
         base, tail = self._parts(table)
         return read(self.lake, self.tenant, table, base=base, tail=tail)
 
+    def added(self, table: str, after_seq: int) -> pl.LazyFrame:
+        """The rows that publications after one wrote, as they are: superseded ones and tombstones too."""
+        self.lake.spec(table)
+        files = self.files(table, after_seq, self.seq)
+        return _scan(self.lake, self.tenant, "log", table, [self.lake.url(self.tenant, "log", table, f) for f in files])
+
     def merged(self, table: str) -> pl.LazyFrame:
         """The rows of the table's next base; see the function of that name."""
         base, tail = self._parts(table)

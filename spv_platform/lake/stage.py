@@ -3,6 +3,8 @@
 Nothing that is staged can be seen by a reader until `lake.publish` adds the file to the table.
 """
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -10,6 +12,8 @@ import polars as pl
 
 from spv_platform.errors import PermanentError
 from spv_platform.lake.store import Lake
+
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,18 @@ class StagedFile:
     path: str
     rows: int
     bytes: int
+
+
+def stage_all(
+    lake: Lake, tenant: str, frames: Mapping[str, pl.DataFrame], *, batch_id: str, attempt: int
+) -> list[StagedFile]:
+    """Write each frame that has rows as the one file of its table, side by side; see `stage`."""
+
+    def write(table: str) -> StagedFile:
+        return stage(lake, tenant, table, frames[table], batch_id=batch_id, attempt=attempt, part=0)
+
+    with ThreadPoolExecutor(_MOST_THREADS) as pool:
+        return list(pool.map(write, (table for table, frame in frames.items() if not frame.is_empty())))
 
 
 def stage(

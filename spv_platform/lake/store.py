@@ -29,6 +29,9 @@ Kind = Literal["log", "current"]
 #: Versions that a publication pins must stay readable, so the log is never cleaned up by itself.
 _CONFIGURATION: dict[str, str | None] = {"delta.enableExpiredLogCleanup": "false", "delta.checkpointInterval": "25"}
 
+#: Opened logs that one process keeps.
+_MOST_HANDLES = 64
+
 
 class Lake:
     """The tables of all tenants.
@@ -45,6 +48,8 @@ class Lake:
         self.settings = settings
         self._keys = keys
         self._specs = {spec.name: spec for spec in tables}
+        # Opened logs with what they were opened with; the oldest first.
+        self._handles: dict[tuple[str, Kind, str], tuple[dict[str, str], DeltaTable]] = {}
 
     @property
     def specs(self) -> tuple[TableSpec, ...]:
@@ -93,8 +98,27 @@ class Lake:
         url = self.url(tenant, kind, table)
         return DeltaTable(url, version=version, storage_options=self._delta_options(tenant))
 
-    def ensure_table(self, tenant: str, kind: Kind, table: str) -> "DeltaTable":
-        """The Delta log of a table at its head; an empty table is created as version 0 where there is none."""
+    def ensure_table(self, tenant: str, kind: Kind, table: str, expected: int | None = None) -> "DeltaTable":
+        """The Delta log of a table at its head; an empty table is created as version 0 where there is none.
+
+        Args:
+            tenant: whose table.
+            kind: log or current.
+            table: its name.
+            expected: the version that the head should be. If this process had the log open before, and what was
+                committed since leads to that version, the log is not read again, which takes ten times as long.
+        """
+        options = self._delta_options(tenant)
+        # Taken out while it is in use, so that no other thread has it too.
+        opened_with, handle = self._handles.pop((tenant, kind, table), (None, None))
+        if handle is None or expected is None or opened_with != options or not _leads_to(handle, expected):
+            handle = self._open_or_create(tenant, kind, table, options)
+        while len(self._handles) >= _MOST_HANDLES:
+            self._handles.pop(next(iter(self._handles)), None)
+        self._handles[tenant, kind, table] = options, handle
+        return handle
+
+    def _open_or_create(self, tenant: str, kind: Kind, table: str, options: dict[str, str]) -> "DeltaTable":
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
@@ -107,7 +131,7 @@ class Lake:
                 mode="ignore",
                 name=table,
                 configuration=_CONFIGURATION,
-                storage_options=self._delta_options(tenant),
+                storage_options=options,
             )
 
     def schema(self, kind: Kind, table: str) -> dict[str, pl.DataType]:
@@ -174,6 +198,17 @@ class Lake:
             aws_secret_access_key=settings.s3_secret_access_key,
             config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30),
         )
+
+
+def _leads_to(handle: "DeltaTable", version: int) -> bool:
+    """Bring an opened log to its head; whether that is the version."""
+    from deltalake.exceptions import DeltaError
+
+    try:
+        handle.update_incremental()
+    except DeltaError:  # whatever it is, reading the log anew will tell
+        return False
+    return handle.version() == version
 
 
 @contextmanager

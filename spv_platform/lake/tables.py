@@ -6,9 +6,19 @@ A source path is a dotted element path from the resource root (FHIR R4 element n
 
 from spv_platform.lake.describe import Column, Phi, Table
 
+#: Days after today that a time can be without being a mistake. What is only planned has no such limit.
+_TODAY, _TOMORROW = 0, 1
 
-def _c(name: str, path: str, type_: str, description: str, phi: Phi = Phi.CLINICAL) -> Column:
-    return Column(name, path, type_, description, phi)
+
+def _c(
+    name: str,
+    path: str,
+    type_: str,
+    description: str,
+    phi: Phi = Phi.CLINICAL,
+    latest_days: int | None = None,
+) -> Column:
+    return Column(name, path, type_, description, phi, latest_days)
 
 
 _CODE = (
@@ -19,7 +29,7 @@ _IDENTIFIER = _c("identifier", "identifier", "identifiers", "Business identifier
 _STATUS = _c("status", "status", "string", "The record's own status code.")
 _CATEGORY = _c("category", "category", "codings", "Category of the record.")
 _ENCOUNTER = _c("encounter", "encounter", "reference", "The encounter it belongs to.", Phi.QUASI)
-_ISSUED = _c("issued", "issued", "time", "When it was made available.", Phi.QUASI)
+_ISSUED = _c("issued", "issued", "time", "When it was made available.", Phi.QUASI, _TOMORROW)
 _NOTE = _c("note", "note.text", "strings", "Notes, free text.", Phi.DIRECT)
 
 PATIENT = Table(
@@ -39,9 +49,9 @@ PATIENT = Table(
             "Sex assigned at birth (US Core).",
             Phi.QUASI,
         ),
-        _c("birth_date", "birthDate", "time", "Date of birth, as precise as sent.", Phi.DIRECT),
+        _c("birth_date", "birthDate", "time", "Date of birth, as precise as sent.", Phi.DIRECT, _TODAY),
         _c("deceased", "deceasedBoolean", "boolean", "Whether the patient is dead."),
-        _c("deceased_time", "deceasedDateTime", "time", "When the patient died.", Phi.DIRECT),
+        _c("deceased_time", "deceasedDateTime", "time", "When the patient died.", Phi.DIRECT, _TOMORROW),
         _c("address", "address", "addresses", "Addresses.", Phi.DIRECT),
         _c("marital_status", "maritalStatus", "codings", "Marital status.", Phi.QUASI),
         _c(
@@ -86,7 +96,7 @@ CONDITION = Table(
         _c("onset", "onsetDateTime|onsetPeriod.start", "time", "When it began.", Phi.QUASI),
         _c("onset_string", "onsetString", "string", "When it began, in words.", Phi.QUASI),
         _c("abatement", "abatementDateTime|abatementPeriod.start", "time", "When it ended.", Phi.QUASI),
-        _c("recorded", "recordedDate", "time", "When it was recorded.", Phi.QUASI),
+        _c("recorded", "recordedDate", "time", "When it was recorded.", Phi.QUASI, _TOMORROW),
         _c("stage", "stage.summary", "codings", "Stages stated on the condition."),
         _c("stage_type", "stage.type", "codings", "Which staging each is."),
         _c("stage_assessment", "stage.assessment", "references", "Observations behind the stages.", Phi.QUASI),
@@ -121,8 +131,8 @@ OBSERVATION = Table(
         *_CODE,
         _c("focus", "focus", "references", "What it is about, when not the subject.", Phi.QUASI),
         _ENCOUNTER,
-        _c("effective", "effectiveDateTime|effectiveInstant", "time", "When it was true.", Phi.QUASI),
-        _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI),
+        _c("effective", "effectiveDateTime|effectiveInstant", "time", "When it was true.", Phi.QUASI, _TOMORROW),
+        _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI, _TOMORROW),
         _ISSUED,
         _c("performer", "performer", "references", "Who is responsible.", Phi.QUASI),
         _c("value", "valueQuantity", "quantity", "Value as a quantity."),
@@ -162,9 +172,9 @@ MEDICATION = Table(
         _c("code_text", "medicationCodeableConcept.text", "string", "The drug in words.", Phi.QUASI),
         _c("medication", "medicationReference", "reference", "The drug by reference.", Phi.QUASI),
         _c("encounter", "encounter|context", "reference", "The encounter it belongs to.", Phi.QUASI),
-        _c("effective", "effectiveDateTime|whenHandedOver", "time", "When taken or handed over.", Phi.QUASI),
+        _c("effective", "effectiveDateTime|whenHandedOver", "time", "When taken or handed over.", Phi.QUASI, _TOMORROW),
         _c("effective_period", "effectivePeriod", "period", "When taken, as a period.", Phi.QUASI),
-        _c("authored", "authoredOn|dateAsserted|whenPrepared", "time", "When recorded.", Phi.QUASI),
+        _c("authored", "authoredOn|dateAsserted|whenPrepared", "time", "When recorded.", Phi.QUASI, _TOMORROW),
         _c("status_reason", "statusReason|statusReasonCodeableConcept", "codings", "Why it has this status."),
         _c("reason", "reasonCode", "codings", "Why it is given."),
         _c("reason_reference", "reasonReference", "references", "The problem it is given for.", Phi.QUASI),
@@ -223,8 +233,8 @@ IMMUNIZATION = Table(
         _c("code", "vaccineCode", "codings", "The vaccine."),
         _c("code_text", "vaccineCode.text", "string", "The vaccine in words.", Phi.QUASI),
         _ENCOUNTER,
-        _c("occurrence", "occurrenceDateTime", "time", "When it was given.", Phi.QUASI),
-        _c("recorded", "recorded", "time", "When it was recorded.", Phi.QUASI),
+        _c("occurrence", "occurrenceDateTime", "time", "When it was given.", Phi.QUASI, _TOMORROW),
+        _c("recorded", "recorded", "time", "When it was recorded.", Phi.QUASI, _TOMORROW),
     ),
     "Vaccinations.",
 )
@@ -242,7 +252,7 @@ ALLERGY = Table(
         _c("criticality", "criticality", "string", "low, high, unable-to-assess."),
         *_CODE,
         _c("onset", "onsetDateTime", "time", "When it began.", Phi.QUASI),
-        _c("recorded", "recordedDate", "time", "When it was recorded.", Phi.QUASI),
+        _c("recorded", "recordedDate", "time", "When it was recorded.", Phi.QUASI, _TOMORROW),
         _c("manifestation", "reaction.manifestation", "codings", "How it shows."),
     ),
     "Allergies and intolerances.",
@@ -258,8 +268,8 @@ DIAGNOSTIC_REPORT = Table(
         _CATEGORY,
         *_CODE,
         _ENCOUNTER,
-        _c("effective", "effectiveDateTime", "time", "When it was true.", Phi.QUASI),
-        _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI),
+        _c("effective", "effectiveDateTime", "time", "When it was true.", Phi.QUASI, _TOMORROW),
+        _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI, _TOMORROW),
         _ISSUED,
         _c("performer", "performer", "references", "Who is responsible.", Phi.QUASI),
         _c("specimen", "specimen", "references", "Specimens.", Phi.QUASI),

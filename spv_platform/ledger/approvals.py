@@ -1,7 +1,7 @@
-"""Who is approved for which cohort, since when, and the news of it that waits to be told."""
+"""Who is approved for which cohort, and since when. The news of it is in `outbox`."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from psycopg2.extras import Json, execute_values
@@ -34,7 +34,7 @@ class Approval(NamedTuple):
 
 
 def event_id(tenant: str, person_id: str, trial: str, cohort: str) -> str:
-    """The name of the news that this person is approved for this cohort: the same at every repetition."""
+    """The name of the approval of this person for this cohort: the same at every repetition."""
     return str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, person_id, trial, cohort))))
 
 
@@ -85,17 +85,3 @@ def apply(cur: Cursor, tenant: str, seq: int, rows: Iterable[Verdict]) -> list[A
         page_size=1000,
     )
     return fresh
-
-
-def put_outbox(cur: Cursor, tenant: str, kind: str, events: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
-    """Queue news, given as (event id, payload without personal data), each event once for ever; how many are new."""
-    rows = execute_values(
-        cur,
-        "INSERT INTO ops.outbox (event_id, tenant, kind, payload) VALUES %s"
-        " ON CONFLICT (event_id) DO NOTHING RETURNING 1",
-        [(event, tenant, kind, Json(dict(payload))) for event, payload in events],
-        template="(%s::uuid, %s, %s, %s)",
-        page_size=1000,
-        fetch=True,
-    )
-    return len(rows)

@@ -2,20 +2,20 @@
 
 A batch is `formed`, then `claimed` by a run under a lease, `staged`, and in the end `published` or `set_aside`. Its
 objects move with it in the same transaction. Forming and requesting are here; what a run does with a batch is in
-`claims`, and offered here too.
+`claims`, and offered here too; what a person decides about one that is set aside is in `decisions`.
 """
 
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from spv_platform.errors import UsageError
-from spv_platform.ledger import moves
+from spv_platform.ledger import moves, tenants
 from spv_platform.ledger.claims import (
     Claim,
     check,
     claim,
     claim_of_run,
+    is_waived,
     mark_gated,
     mark_published,
     mark_staged,
@@ -36,11 +36,11 @@ __all__ = [
     "claim",
     "claim_of_run",
     "claim_waiting",
-    "count_open",
     "due",
     "form",
     "form_compaction",
     "form_rematch",
+    "is_waived",
     "mark_gated",
     "mark_published",
     "mark_requested",
@@ -48,7 +48,6 @@ __all__ = [
     "progress",
     "published_of_run",
     "release",
-    "release_set_aside",
     "renew",
     "set_aside",
 ]
@@ -70,8 +69,10 @@ def form(cur: Cursor, tenant: str, *, max_objects: int, max_bytes: int) -> str |
     Objects that another transaction is taking are passed over.
 
     Returns:
-        The new batch, or None when nothing waits.
+        The new batch, or None when nothing waits or the tenant is removed.
     """
+    if not tenants.keep_active(cur, tenant):
+        return None
     cur.execute(
         "SELECT seq, size_bytes FROM ops.object WHERE tenant = %s AND state = 'landed' AND batch_id IS NULL"
         " ORDER BY seq LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -120,24 +121,15 @@ def form_compaction(cur: Cursor, tenant: str) -> str | None:
     return None if cur.fetchone() else moves.insert(cur, tenant, "compact")
 
 
-def count_open(cur: Cursor, tenant: str) -> int:
-    """How many load batches of the tenant wait or are at work."""
-    cur.execute(
-        "SELECT count(*) FROM ops.batch"
-        " WHERE tenant = %s AND kind = 'load' AND state IN ('formed', 'claimed', 'staged')",
-        (tenant,),
-    )
-    ((count,),) = cur.fetchall()
-    return count
-
-
 def due(cur: Cursor, *, retry_after_s: float, max_attempts: int = Settings.max_attempts) -> list[DueBatch]:
     """The batches to request a run for now, oldest first.
 
-    First, batches whose lease ran out come back with the next attempt; batches that were requested but not claimed get
-    the next attempt after `retry_after_s`, and after twice as long each further time, since a queue may be slow; and
-    batches that are out of attempts are set aside with their objects. Call `mark_requested` in the same transaction.
+    First, batches of removed tenants are set aside; batches whose lease ran out come back with the next attempt;
+    batches that were requested but not claimed get the next attempt after `retry_after_s`, and after twice as long each
+    further time, since a queue may be slow; and batches that are out of attempts are set aside with their objects. Call
+    `mark_requested` in the same transaction.
     """
+    moves.set_aside_removed(cur)
     cur.execute(
         "SELECT batch_id FROM ops.batch WHERE state IN ('claimed', 'staged') AND lease_until <= clock_timestamp()"
         " ORDER BY batch_id FOR UPDATE SKIP LOCKED"
@@ -195,23 +187,6 @@ def claim_waiting(
     row = cur.fetchone()
     batch_id = row[0] if row else form(cur, tenant, max_objects=max_objects, max_bytes=max_bytes)
     return claim(cur, batch_id, run_id, lease_s) if batch_id else None
-
-
-def release_set_aside(cur: Cursor, batch_id: str) -> None:
-    """Let a batch that was set aside be tried again, with a fresh count of attempts.
-
-    Raises:
-        UsageError: the batch is not set aside.
-    """
-    cur.execute(
-        "UPDATE ops.batch SET state = 'formed', reason = NULL, attempt = attempt + 1, budget_from = attempt + 1,"
-        " open_from = attempt + 1, run_id = NULL, not_before = NULL, requested_at = NULL"
-        " WHERE batch_id = %s AND state = 'set_aside'",
-        (batch_id,),
-    )
-    if not cur.rowcount:
-        raise UsageError(f"batch {batch_id!r} is not set aside: there is nothing to release")
-    moves.begin_attempt(cur, batch_id, "landed")
 
 
 def batch_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = None) -> list[dict[str, Any]]:

@@ -5,8 +5,10 @@ taken over, so a try that lost the batch can be refused by it for ever. A lease 
 until somebody takes over.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from spv_platform.errors import LeaseLostError, UsageError
 from spv_platform.ledger import moves
@@ -46,7 +48,7 @@ def claim(cur: Cursor, batch_id: str, run_id: str, lease_s: float, attempt: int 
         attempt: the attempt the run was requested for. A run from before somebody else worked on the batch is refused.
 
     Returns:
-        None when the batch is published or set aside already.
+        None when the batch is published, set aside or rejected already.
 
     Raises:
         LeaseLostError: another run holds the batch, or held it since this run was requested.
@@ -61,7 +63,7 @@ def claim(cur: Cursor, batch_id: str, run_id: str, lease_s: float, attempt: int 
     if row is None:
         raise UsageError(f"batch {batch_id!r} does not exist: look at `spv ledger` for what there is")
     state, holder, open_from, expired = row
-    if state in ("published", "set_aside"):
+    if state in ("published", "set_aside", "rejected"):
         return None
     held = state != "formed"
     if held and holder == run_id:
@@ -180,10 +182,18 @@ def release(
     return moves.give_back(cur, held.batch_id, not_before=not_before, max_attempts=max_attempts)
 
 
-def set_aside(cur: Cursor, held: Claim, reason: str) -> None:
+def set_aside(cur: Cursor, held: Claim, reason: str, details: Mapping[str, Any] | None = None) -> None:
     """Stop working on the batch and its objects until somebody releases it. Raises LeaseLostError as `check` does."""
     check(cur, held)
-    moves.set_aside(cur, held.batch_id, reason)
+    moves.set_aside(cur, held.batch_id, reason, details)
+
+
+def is_waived(cur: Cursor, held: Claim, gate: str) -> bool:
+    """Whether somebody lets the batch pass this gate whatever it says. Raises LeaseLostError as `check` does."""
+    check(cur, held)
+    cur.execute("SELECT %s = ANY(waived) FROM ops.batch WHERE batch_id = %s", (gate, held.batch_id))
+    ((waived,),) = cur.fetchall()
+    return bool(waived)
 
 
 def _hold(cur: Cursor, batch_id: str, lease_s: float) -> Claim:

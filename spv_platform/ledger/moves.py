@@ -1,7 +1,11 @@
 """How a batch and its objects move from state to state, for `batches` and `claims`; callers hold the batch's row."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+from psycopg2.extras import Json
 
 from spv_platform.ledger.db import Cursor
 from spv_platform.reasons import REASONS
@@ -41,13 +45,20 @@ def set_aside_if_exhausted(cur: Cursor, batch_id: str, max_attempts: int) -> boo
     return exhausted
 
 
-def set_aside(cur: Cursor, batch_id: str, reason: str) -> None:
-    """Set a batch and its objects aside; what is quarantined keeps its own reason."""
+def set_aside(cur: Cursor, batch_id: str, reason: str, details: Mapping[str, Any] | None = None) -> None:
+    """Set a batch and its objects aside; what is quarantined keeps its own reason.
+
+    Args:
+        cur: the transaction.
+        batch_id: the batch.
+        reason: a code for batches.
+        details: what there is to say beside it: codes, places and counts, no values.
+    """
     if REASONS[reason].level != "batch":
         raise ValueError(f"{reason} is no reason for a batch")
     cur.execute(
-        "UPDATE ops.batch SET state = 'set_aside', reason = %s, lease_until = NULL WHERE batch_id = %s",
-        (reason, batch_id),
+        "UPDATE ops.batch SET state = 'set_aside', reason = %s, details = %s, lease_until = NULL WHERE batch_id = %s",
+        (reason, Json(dict(details)) if details else None, batch_id),
     )
     cur.execute(
         "UPDATE ops.object SET state = 'set_aside', reason = %s"

@@ -1,8 +1,8 @@
 """The object ledger: every object version that landed, in which state it is, and what came out of it.
 
 States: `landed` waits (for a batch, or for the batch's run), `claimed` and `staged` follow the batch, `published`,
-`set_aside` with its batch, `quarantined` for a reason of its own. What moves a batch and its objects together is in
-`batches`.
+`set_aside` and `rejected` with its batch, `quarantined` for a reason of its own. What moves a batch and its objects
+together is in `batches`.
 """
 
 from collections.abc import Iterable
@@ -158,6 +158,18 @@ def replay(cur: Cursor, seq: int) -> bool:
     cur.execute("UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL WHERE seq = %s", (seq,))
     cur.execute("UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = %s", (seq,))
     return True
+
+
+def admit_refused(cur: Cursor, tenant: str) -> int:
+    """Let the objects wait that landed before their tenant or feed was there; how many. They keep their sequence."""
+    cur.execute(
+        "UPDATE ops.object SET state = 'landed', reason = NULL WHERE tenant = %(tenant)s AND state = 'quarantined'"
+        " AND reason IN ('unknown_tenant', 'unknown_feed') AND batch_id IS NULL AND size_bytes > 0"
+        " AND feed IN (SELECT feed FROM ops.feed JOIN ops.tenant USING (tenant)"
+        "   WHERE tenant = %(tenant)s AND removed_at IS NULL)",
+        {"tenant": tenant},
+    )
+    return cur.rowcount
 
 
 def record_counts(

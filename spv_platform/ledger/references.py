@@ -43,6 +43,16 @@ def put_queue(
     )
 
 
+def waiting_by_source(cur: Cursor, batch_id: str) -> dict[str, int]:
+    """How many references of a batch's objects wait for their target, by feed."""
+    cur.execute(
+        "SELECT source, sum(waiting)::bigint FROM ops.reference_queue"
+        " WHERE object_seq IN (SELECT seq FROM ops.object WHERE batch_id = %s) GROUP BY source",
+        (batch_id,),
+    )
+    return dict(cur.fetchall())
+
+
 def queue_of(cur: Cursor, tenant: str, object_seq: int) -> list[Waiting]:
     """What the object's references wait for."""
     cur.execute(

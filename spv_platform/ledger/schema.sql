@@ -204,3 +204,93 @@ CREATE TABLE IF NOT EXISTS ops.audit (
     tenant text,
     what text NOT NULL
 );
+
+-- Runs that wait for a warm worker, or that one works on.
+CREATE TABLE IF NOT EXISTS ops.run_queue (
+    run_id text PRIMARY KEY,
+    enqueued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    worker text,
+    lease_until timestamptz,
+    cancel boolean NOT NULL DEFAULT false,
+    CHECK ((worker IS NULL) = (lease_until IS NULL))
+);
+CREATE INDEX IF NOT EXISTS run_waiting ON ops.run_queue (enqueued_at, run_id) WHERE worker IS NULL;
+
+-- What was agreed with the sender beside the format; null: the defaults.
+ALTER TABLE ops.feed ADD COLUMN IF NOT EXISTS contract jsonb;
+-- The newest load batch of each tenant says who was served least recently.
+CREATE INDEX IF NOT EXISTS batch_served ON ops.batch (tenant, created_at) WHERE kind = 'load';
+
+-- How far the history in MongoDB has been fed, and who feeds it now; the token fences those who fed before.
+CREATE TABLE IF NOT EXISTS ops.history_cursor (
+    tenant text PRIMARY KEY REFERENCES ops.tenant,
+    seq bigint NOT NULL DEFAULT 0, -- all publications up to this one are in the history
+    token bigint NOT NULL DEFAULT 0,
+    until timestamptz NOT NULL DEFAULT '-infinity',
+    paused_until timestamptz NOT NULL DEFAULT '-infinity', -- batches leave a MongoDB alone that was away
+    empty_first boolean NOT NULL DEFAULT false -- a rebuild has begun whose old documents are still there
+);
+
+-- Documents that MongoDB did not take; ids are made of pseudonyms.
+CREATE TABLE IF NOT EXISTS ops.history_refused (
+    tenant text NOT NULL REFERENCES ops.tenant,
+    collection text NOT NULL,
+    document_id text NOT NULL,
+    reason text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant, collection, document_id)
+);
+
+-- Why a gate refused a batch: codes, places and counts; and which gates let it pass all the same, by decision.
+ALTER TABLE ops.batch ADD COLUMN IF NOT EXISTS details jsonb;
+ALTER TABLE ops.batch ADD COLUMN IF NOT EXISTS waived text[] NOT NULL DEFAULT '{}';
+CREATE INDEX IF NOT EXISTS batch_set_aside ON ops.batch (tenant) WHERE state = 'set_aside';
+-- State `rejected`, which tables of before do not know.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_constraint WHERE conrelid = 'ops.batch'::regclass AND conname = 'batch_state_known'
+    ) THEN
+        RETURN;
+    END IF;
+    ALTER TABLE ops.batch
+        DROP CONSTRAINT IF EXISTS batch_state_check,
+        DROP CONSTRAINT IF EXISTS batch_check2,
+        ADD CONSTRAINT batch_state_known
+            CHECK (state IN ('formed', 'claimed', 'staged', 'published', 'set_aside', 'rejected')),
+        ADD CONSTRAINT batch_reason_given CHECK ((state IN ('set_aside', 'rejected')) = (reason IS NOT NULL));
+    ALTER TABLE ops.object
+        DROP CONSTRAINT IF EXISTS object_state_check,
+        DROP CONSTRAINT IF EXISTS object_check1,
+        ADD CONSTRAINT object_state_known
+            CHECK (state IN ('landed', 'claimed', 'staged', 'published', 'set_aside', 'quarantined', 'rejected')),
+        ADD CONSTRAINT object_reason_given
+            CHECK ((state IN ('set_aside', 'quarantined', 'rejected')) = (reason IS NOT NULL));
+END $$;
+
+-- Who is told about approvals, and where. organizations: `Organization/id`, or `feed/Organization/id`; secret is sealed.
+CREATE TABLE IF NOT EXISTS ops.practice (
+    tenant text NOT NULL REFERENCES ops.tenant,
+    practice text NOT NULL,
+    url text NOT NULL,
+    organizations text[] NOT NULL,
+    secret bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    disabled_at timestamptz, -- the receiver answered 410
+    paused_until timestamptz NOT NULL DEFAULT '-infinity', -- a receiver that failed is left alone for a while
+    PRIMARY KEY (tenant, practice)
+);
+
+-- Null: the first load is not worked off, and notifications are collected for one digest per practice.
+ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS live_since timestamptz;
+
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS practice text; -- null: unrouted
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS treated_by bytea; -- sealed: organizations that treated the person
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS digest_id uuid; -- the digest that tells this news
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS attempts int NOT NULL DEFAULT 0;
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS next_attempt_at timestamptz NOT NULL DEFAULT '-infinity';
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS last_status text;
+ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS dead_at timestamptz;
+CREATE INDEX IF NOT EXISTS outbox_waiting ON ops.outbox (tenant, next_attempt_at)
+    WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_digest ON ops.outbox (digest_id);

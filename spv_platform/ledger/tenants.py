@@ -1,10 +1,10 @@
-"""Who sends: tenants and their feeds."""
+"""Who sends: tenants and their feeds. What a removal does to a tenant's batches is in `removal`."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from spv_platform.errors import UsageError
-from spv_platform.ledger.db import Cursor
+from spv_platform.errors import PermanentError, UsageError
+from spv_platform.ledger.db import Cursor, rows_as_dicts
 
 # The names are parts of object keys, lake paths and partition keys.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -23,7 +23,7 @@ def add_tenant(cur: Cursor, tenant: str) -> None:
     Raises:
         UsageError: the name cannot be part of a path.
     """
-    _check_name("tenant", tenant)
+    check_name("tenant", tenant)
     cur.execute(
         "INSERT INTO ops.tenant (tenant) VALUES (%s) ON CONFLICT (tenant) DO UPDATE SET removed_at = NULL", (tenant,)
     )
@@ -35,7 +35,7 @@ def add_feed(cur: Cursor, tenant: str, feed: str, payload_format: str) -> None:
     Raises:
         UsageError: no such tenant, or the name cannot be part of a path.
     """
-    _check_name("feed", feed)
+    check_name("feed", feed)
     if not tenant_exists(cur, tenant):
         raise UsageError(f"tenant {tenant!r} does not exist: add the tenant before its feeds")
     cur.execute(
@@ -63,6 +63,47 @@ def tenant_exists(cur: Cursor, tenant: str) -> bool:
     return cur.fetchone() is not None
 
 
-def _check_name(what: str, name: str) -> None:
+def keep_active(cur: Cursor, tenant: str) -> bool:
+    """Whether the tenant is known and not removed; if so, it is not removed before this transaction ends."""
+    cur.execute("SELECT 1 FROM ops.tenant WHERE tenant = %s AND removed_at IS NULL FOR KEY SHARE", (tenant,))
+    return cur.fetchone() is not None
+
+
+def check_active(cur: Cursor, tenant: str) -> None:
+    """The same, for a commit. Call it before the transaction locks a batch, as a removal does.
+
+    Raises:
+        PermanentError: `tenant_removed`.
+    """
+    if not keep_active(cur, tenant):
+        raise PermanentError("tenant_removed", f"tenant {tenant}")
+
+
+def removed(cur: Cursor) -> list[str]:
+    """The tenants that are removed, sorted."""
+    cur.execute("SELECT tenant FROM ops.tenant WHERE removed_at IS NOT NULL ORDER BY tenant")
+    return [tenant for (tenant,) in cur.fetchall()]
+
+
+def tenant_rows(cur: Cursor) -> list[dict[str, Any]]:
+    """Tenants for display: since when, whether removed, objects that wait, batches that are open and set aside."""
+    cur.execute(
+        "SELECT tenant, created_at, removed_at,"
+        " (SELECT count(*) FROM ops.object WHERE object.tenant = tenant.tenant AND object.state = 'landed') AS waiting,"
+        " (SELECT count(*) FROM ops.batch WHERE batch.tenant = tenant.tenant"
+        "   AND batch.state IN ('formed', 'claimed', 'staged')) AS open_batches,"
+        " (SELECT count(*) FROM ops.batch WHERE batch.tenant = tenant.tenant AND batch.state = 'set_aside')"
+        "   AS set_aside_batches"
+        " FROM ops.tenant ORDER BY tenant"
+    )
+    return rows_as_dicts(cur)
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that cannot be a part of object keys, paths and partition keys.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(f"{what} {name!r}: use 1 to 63 of a-z, 0-9 and -, not starting with -")

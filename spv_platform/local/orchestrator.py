@@ -1,4 +1,4 @@
-"""The processes of Dagster on one host: code server, daemon and web server, and what the home tells them.
+"""The processes of Dagster on one host: code server, workers, daemon and web server, and what the home tells them.
 
 `DAGSTER_HOME` is the folder `dagster` of the home. No secret is in its files or in a command: the storage reads the
 database's address from the home's settings, and the compute logs take the S3 credentials from the environment.
@@ -14,13 +14,16 @@ from typing import Any
 
 import yaml
 
+from spv_platform.ledger import run_queue
+from spv_platform.ledger.db import Database
 from spv_platform.local.process import NotReadyError, Service
 from spv_platform.settings import Settings, write_private
 
 CODE_SERVER = "code-server"
+WORKERS = "workers"
 DAEMON = "daemon"
 WEBSERVER = "webserver"
-NAMES = (CODE_SERVER, DAEMON, WEBSERVER)
+NAMES = (CODE_SERVER, WORKERS, DAEMON, WEBSERVER)
 
 #: The module with the definitions, and the name that people see it under.
 MODULE = "spv_platform.definitions"
@@ -58,15 +61,16 @@ def make_tables(settings: Settings) -> None:
 
 
 def services(settings: Settings) -> list[Service]:
-    """How the processes are run, in the order of starting."""
+    """How the processes are run, in the order of starting. Without workers each run is a process of its own."""
     code_server = ["-m", "dagster", "api", "grpc", "--module-name", MODULE, "--location-name", LOCATION]
     code_server += ["--host", "127.0.0.1", "--port", str(settings.code_server_port), "--log-level", "warning"]
     workspace = ["--workspace", str(_workspace(settings))]
-    daemon = ["-m", "dagster._daemon", "run", *workspace]
+    workers = ["-m", "spv_platform.local.workers", MODULE, str(settings.workers)]
+    daemon = ["-m", "spv_platform.local.daemon", "run", *workspace]
     webserver = ["-m", "dagster_webserver", *workspace, "--host", "127.0.0.1", "--port", str(settings.webserver_port)]
     home = str(settings.home)
     begun = time.time()
-    return [
+    services = [
         _service(
             settings,
             CODE_SERVER,
@@ -74,9 +78,19 @@ def services(settings: Settings) -> list[Service]:
             f"127.0.0.1:{settings.code_server_port}",
             partial(_code_server_ready, settings.code_server_port),
         ),
+        _service(
+            settings,
+            WORKERS,
+            workers,
+            f"{settings.workers} processes",
+            partial(_workers_ready, settings),
+            # The workers end when the first process does, in good order.
+            whole_group=False,
+        ),
         _service(settings, DAEMON, daemon, home, partial(_daemon_ready, settings.postgres_url, begun)),
         _service(settings, WEBSERVER, webserver, address(settings), partial(_webserver_ready, settings)),
     ]
+    return [service for service in services if settings.workers or service.name != WORKERS]
 
 
 def address(settings: Settings) -> str:
@@ -100,7 +114,9 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _service(settings: Settings, name: str, arguments: list[str], where: str, ready: Any) -> Service:
+def _service(
+    settings: Settings, name: str, arguments: list[str], where: str, ready: Any, *, whole_group: bool = True
+) -> Service:
     return Service(
         name,
         [sys.executable, *arguments],
@@ -108,8 +124,8 @@ def _service(settings: Settings, name: str, arguments: list[str], where: str, re
         ready,
         _folder(settings),
         environment(settings),
-        # Runs are processes of the code server, and it would wait for them.
-        whole_group=True,
+        # Without workers runs are processes of the code server, and it would wait for them.
+        whole_group=whole_group,
         grace_s=10.0,
         deadline_s=120.0,
     )
@@ -126,7 +142,7 @@ def _instance(settings: Settings) -> dict[str, Any]:
     }
     if settings.s3_endpoint:
         logs["endpoint_url"] = settings.s3_endpoint
-    return {
+    instance = {
         "storage": {
             "custom": {
                 "module": "spv_platform.resources.storage",
@@ -136,21 +152,29 @@ def _instance(settings: Settings) -> dict[str, Any]:
         },
         "compute_logs": {"module": "dagster_aws.s3", "class": "S3ComputeLogManager", "config": logs},
         "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
-        # The launcher cannot see that a run's process has died, so what was started and never ended ends here.
+        # Dagster's own launcher cannot see that a run's process has died: what was started and never ended ends here.
         "run_monitoring": {
             "enabled": True,
-            "start_timeout_seconds": 120,
+            # Runs wait in the queue while all workers are busy.
+            "start_timeout_seconds": 600,
             "cancel_timeout_seconds": 60,
             "max_runtime_seconds": _DAY_S // 4,
-            "poll_interval_seconds": 30,
+            "poll_interval_seconds": 10,
         },
-        "sensors": {"use_threads": True, "num_workers": 4},
+        "sensors": {"use_threads": True, "num_workers": 8},
         "schedules": {"use_threads": True, "num_workers": 2},
         "retention": {"sensor": {"purge_after_days": {"skipped": 1, "failure": 30, "success": 30}}},
         "code_servers": {"local_startup_timeout": 120},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }
+    if settings.workers:
+        instance["run_launcher"] = {
+            "module": "spv_platform.resources.launcher",
+            "class": "QueueRunLauncher",
+            "config": {"home": str(settings.home)},
+        }
+    return instance
 
 
 def _folder(settings: Settings) -> Path:
@@ -174,6 +198,17 @@ def _code_server_ready(port: int) -> None:
             raise NotReadyError(type(error).__name__) from None
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         raise NotReadyError("not serving")
+
+
+def _workers_ready(settings: Settings) -> None:
+    database = Database(settings, max_connections=1)
+    try:
+        with database.transaction() as cur:
+            up = run_queue.listening(cur)
+    finally:
+        database.close()
+    if up < settings.workers:
+        raise NotReadyError(f"{up} of {settings.workers} workers are up")
 
 
 def _daemon_ready(postgres_url: str, begun: float) -> None:

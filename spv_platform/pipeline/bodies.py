@@ -5,9 +5,10 @@ import msgspec
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
 from spv_platform.ledger import audit, objects
+from spv_platform.ledger.contracts import contract_of
+from spv_platform.pipeline.opening import open_item
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.stage import open_item
 
 
 def body(platform: Platform, tenant: str, source: str, reference: str, *, who: str) -> str:
@@ -49,6 +50,7 @@ def body(platform: Platform, tenant: str, source: str, reference: str, *, who: s
         # Who looked at what: by the keyed name, since ids may say who somebody is.
         name = mac(platform.tenant_keys(tenant).index, "resource", source, resource_type, resource_id).hex()
         audit.write(cur, who, "resource show", tenant, f"{resource_type} {name} object {item.seq} entry {entry}")
-    opened_object = open_item(platform, item)
+        contract = contract_of(cur, tenant, item.feed)
+    opened_object = open_item(platform, item, contract)
     raw = body_of(opened_object.plain, opened_object.content_type, entry)
     return msgspec.json.format(raw, indent=2).decode()

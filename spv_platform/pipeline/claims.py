@@ -2,15 +2,15 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spv_platform import faults
 from spv_platform.errors import LeaseLostError, PermanentError, TransientError
-from spv_platform.ledger import batches, leases
+from spv_platform.ledger import batches, leases, tenants
 from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.heartbeat import Heartbeat
 from spv_platform.ledger.leases import Token
@@ -36,6 +36,8 @@ class Holding:
     heartbeat: Heartbeat
     token: Token | None = None
     prepared: "Prepared | None" = None
+    #: The candidates whose views have passed their gate.
+    judged: "Prepared | None" = None
 
     def check(self) -> None:
         """Raise `LeaseLostError` if another worker has taken over."""
@@ -52,7 +54,8 @@ def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> 
     Yields None when there is nothing to do: nothing waits, or the batch is already published or set aside.
 
     Whatever fails inside decides the batch's fate: a permanent failure sets it aside, anything else gives it back for
-    another attempt after a pause. The error goes on to the caller.
+    another attempt after a pause. The error goes on to the caller. A removal of the tenant, which sets its batches
+    aside, shows as a `PermanentError` with `tenant_removed`.
     """
     holding = _holdings.get(run_id) or _claim(platform, run_id, tenant, batch_id)
     if holding is None:
@@ -64,9 +67,12 @@ def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> 
         yield holding
     except LeaseLostError:
         let_go(platform, run_id)
+        with platform.db.transaction() as cur:
+            tenants.check_active(cur, holding.claim.tenant)
         raise
     except PermanentError as error:
-        set_aside(platform, run_id, error.reason)
+        with suppress(LeaseLostError):  # then whoever has the batch now decides about it
+            set_aside(platform, run_id, error.reason, error.details)
         raise
     except Exception:  # whatever it is, the batch must not be stuck until its lease runs out
         _give_back(platform, holding)
@@ -89,7 +95,7 @@ def let_go(platform: Platform, run_id: str) -> None:
         log.warning("the publish lease of batch %s could not be freed", holding.claim.batch_id)
 
 
-def set_aside(platform: Platform, run_id: str, reason: str) -> None:
+def set_aside(platform: Platform, run_id: str, reason: str, details: Mapping[str, Any] | None = None) -> None:
     """Set the run's batch aside with a reason code; a person decides what becomes of it.
 
     A reason of an object or an entry that ends a whole batch is a defect of the platform: `internal_error`.
@@ -99,7 +105,8 @@ def set_aside(platform: Platform, run_id: str, reason: str) -> None:
         return
     try:
         with platform.db.transaction() as cur:
-            batches.set_aside(cur, holding.claim, reason if REASONS[reason].level == "batch" else "internal_error")
+            known = reason if REASONS[reason].level == "batch" else "internal_error"
+            batches.set_aside(cur, holding.claim, known, details)
     finally:
         let_go(platform, run_id)
 

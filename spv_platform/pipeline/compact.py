@@ -40,6 +40,7 @@ def compact_batch(platform: Platform, holding: Holding) -> dict[str, int]:
 
     Raises:
         LeaseLostError: the batch is no longer ours; nothing changed for readers.
+        PermanentError: `tenant_removed`; nothing changed for readers.
     """
     claim = holding.claim
     opened = reader(platform, claim.tenant)
@@ -49,6 +50,7 @@ def compact_batch(platform: Platform, holding: Holding) -> dict[str, int]:
         bases[table] = compact(platform.lake, claim.tenant, table, opened.lake_reader)
     token = take_publish_lease(platform, holding)
     with platform.db.transaction() as cur:
+        tenants.check_active(cur, claim.tenant)
         leases.check_for_update(cur, token)
         batches.check(cur, claim)
         newest = publications.newest(cur, claim.tenant)

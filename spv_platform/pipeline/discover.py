@@ -4,7 +4,7 @@ The ledger knows an object by (bucket, key, version), so two objects in one seco
 sorts before the last one are each found once: nothing depends on the order of listing or on a cursor.
 """
 
-from spv_platform.ledger import batches, objects, tenants
+from spv_platform.ledger import admission, batches, objects
 from spv_platform.ledger.batches import DueBatch
 from spv_platform.ledger.objects import FoundObject
 from spv_platform.pipeline.platform import Platform
@@ -42,15 +42,19 @@ def discover(platform: Platform) -> int:
 def form_batches(platform: Platform) -> list[DueBatch]:
     """Form batches of what waits, and list every batch that is to be requested from Dagster now.
 
-    A tenant's next batch is formed once few of its batches are open, so batches grow with the backlog. A batch is
-    committed before anybody is asked to run it; one whose run never claimed it, or died, is listed again with a higher
-    attempt.
+    A tenant's next batch is formed once few of its batches are open, so batches grow with the backlog; and no tenant
+    has all places, so each has its turn. A batch is committed before anybody is asked to run it; one whose run never
+    claimed it, or died, is listed again with a higher attempt.
     """
     settings = platform.settings
     with platform.db.transaction() as cur:
-        for tenant in tenants.tenants(cur):
-            for _ in range(MAX_OPEN_BATCHES - batches.count_open(cur, tenant)):
-                batches.form(cur, tenant, max_objects=settings.batch_max_objects, max_bytes=settings.batch_max_bytes)
+        admission.form_in_turn(
+            cur,
+            max_open=settings.max_open_batches,
+            max_open_per_tenant=max(1, min(MAX_OPEN_BATCHES, settings.max_open_batches - 1)),
+            max_objects=settings.batch_max_objects,
+            max_bytes=settings.batch_max_bytes,
+        )
         due = batches.due(cur, retry_after_s=settings.lease_s, max_attempts=settings.max_attempts)
         for batch in due:
             batches.mark_requested(cur, batch.batch_id)

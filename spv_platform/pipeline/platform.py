@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spv_platform.envelope.keys import FileKeyStore, TenantKeys
 from spv_platform.ledger import objects
@@ -11,6 +11,7 @@ from spv_platform.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from pymongo import MongoClient
 
     from spv_platform.lake.store import Lake
 
@@ -53,6 +54,13 @@ class Platform:
         from spv_platform.pipeline.catalog import ALL_TABLES
 
         return Lake(self.settings, lambda tenant: self.keys.tenant(tenant).lake, ALL_TABLES)
+
+    @cached_property
+    def mongo(self) -> "MongoClient[dict[str, Any]]":
+        """The history's server."""
+        from spv_platform.history.store import connect
+
+        return connect(self.settings)
 
     @cached_property
     def known_objects(self) -> set[tuple[str, str]]:

@@ -6,14 +6,13 @@ that a reader sees.
 
 import polars as pl
 
-from spv_platform.errors import PermanentError
 from spv_platform.lake.spec import TableSpec
-from spv_platform.lake.stage import stage
+from spv_platform.lake.stage import stage_all
 from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import batches, records
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding, take_publish_lease
-from spv_platform.pipeline.gate import pass_gate
+from spv_platform.pipeline.gate import pass_staged_gate
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.reading import reader
@@ -33,7 +32,7 @@ def prepare(platform: Platform, holding: Holding) -> Prepared:
 
     Raises:
         LeaseLostError: the batch is no longer ours.
-        PermanentError: `gate_failed`.
+        GateRefusedError: the staged rows did not pass their gate.
         TransientError: a store did not answer, or the publish lease was not free in time.
     """
     claim = holding.claim
@@ -51,16 +50,16 @@ def prepare(platform: Platform, holding: Holding) -> Prepared:
     retired = sorted(linked.before - linked.present)
     facts = linked.facts.filter(pl.col("person_id").is_in(present))
     gone = pl.DataFrame({"person_id": retired}, schema={"person_id": pl.String})
-    views = with_tombstones(DERIVED_TABLES["patient_view"], patient_view(facts), gone, seq)
+    views = patient_view(facts)
+    view_rows = with_tombstones(DERIVED_TABLES["patient_view"], views, gone, seq)
     holding.check()
-    files = [
-        stage(platform.lake, claim.tenant, name, frame, batch_id=claim.batch_id, attempt=claim.attempt, part=0)
-        for name, frame in (("patient_view", views), (UNOWNED_VERSION.name, unowned.rows))
-        if not frame.is_empty()
-    ]
+    frames = {"patient_view": view_rows, UNOWNED_VERSION.name: unowned.rows}
+    files = stage_all(platform.lake, claim.tenant, frames, batch_id=claim.batch_id, attempt=claim.attempt)
     with platform.db.transaction() as cur:
         records.put_candidates(cur, claim, linked.changed)
-    holding.prepared = Prepared(token, seq, published.publication, facts, present, retired, len(touched), files)
+    holding.prepared = Prepared(
+        token, seq, published.publication, facts, present, retired, linked.before, len(touched), views, files
+    )
     return holding.prepared
 
 
@@ -70,8 +69,8 @@ def _ensure_ready(platform: Platform, holding: Holding) -> None:
         progress = batches.progress(cur, holding.claim)
     if not progress.staged:
         stage_batch(platform, holding)
-    if not progress.gated and pass_gate(platform, holding).failed:
-        raise PermanentError("gate_failed")
+    if not progress.gated:
+        pass_staged_gate(platform, holding)
 
 
 def with_tombstones(spec: TableSpec, rows: pl.DataFrame, gone: pl.DataFrame, seq: int) -> pl.DataFrame:

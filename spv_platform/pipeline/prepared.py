@@ -19,7 +19,9 @@ class Prepared:
         facts: facts of every present person concerned, with `person_id`.
         persons: the persons concerned that have a Patient resource, sorted.
         retired: persons that were there before and are not any more.
+        known: the persons concerned that an earlier publication has rows of; the others are new.
         records: number of records whose state is new.
+        views: rows of `patient_view` of the persons.
         files: staged files of derived tables.
     """
 
@@ -29,5 +31,7 @@ class Prepared:
     facts: pl.DataFrame
     persons: list[str]
     retired: list[str]
+    known: frozenset[str]
     records: int
+    views: pl.DataFrame
     files: list[StagedFile]

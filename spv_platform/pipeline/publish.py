@@ -9,20 +9,23 @@ import polars as pl
 
 from spv_platform import faults
 from spv_platform.lake.publish import adopt
-from spv_platform.lake.spec import TableSpec
-from spv_platform.lake.stage import StagedFile, stage
-from spv_platform.ledger import approvals, batches, criteria, leases, objects, publications, records
+from spv_platform.lake.stage import StagedFile, stage_all
+from spv_platform.ledger import approvals, batches, criteria, leases, objects, publications, records, tenants
 from spv_platform.ledger.approvals import Approval, Verdict
+from spv_platform.pipeline import news
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding, let_go
 from spv_platform.pipeline.criteria import load_criteria
+from spv_platform.pipeline.gate import pass_approvals_gate, pass_view_gate
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepare import prepare, with_tombstones
 from spv_platform.pipeline.prepared import Prepared
-from spv_platform.pipeline.reading import reader
+from spv_platform.pipeline.reading import TenantReader
+from spv_platform.quality.candidate_approvals import Candidates
 from spv_platform.trials.evaluate import Evaluation, evaluate
 from spv_platform.trials.rows import table_rows
+from spv_platform.trials.tables import APPROVED_PATIENTS, CRITERION_RESULT
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,23 @@ class _Matched:
 def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
     """Match the prepared candidates and make the batch visible, all of it or nothing.
 
+    Every way to the commit leads through the gates.
+
     Raises:
+        GateRefusedError: a gate refused the batch; nothing became visible.
         LeaseLostError: the batch or the publish lease is no longer ours; nothing became visible.
+        PermanentError: `tenant_removed`; nothing became visible.
         TransientError: a store did not answer.
     """
     claim = holding.claim
     prepared = holding.prepared or prepare(platform, holding)
+    pass_view_gate(platform, holding, prepared)
     matched = _match(platform, holding, prepared)
     derived = [*prepared.files, *matched.files]
+    told = news.candidates(platform, claim.tenant, prepared.facts, matched.verdicts)
     holding.check()
     with platform.db.transaction() as cur:
+        tenants.check_active(cur, claim.tenant)
         leases.check_for_update(cur, prepared.token)
         batches.check(cur, claim)
         for file in derived:
@@ -73,7 +83,7 @@ def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
         publications.mark_files_published(cur, claim.batch_id, claim.attempt, prepared.seq)
         records.commit_candidates(cur, claim, prepared.seq)
         new = approvals.apply(cur, claim.tenant, prepared.seq, matched.verdicts)
-        approvals.put_outbox(cur, claim.tenant, "potentially_eligible", [(a.event_id, _news(a)) for a in new])
+        news.put(platform, cur, claim.tenant, told)
         approved = sum(verdict.approved for verdict in matched.verdicts)
         publications.insert(
             cur,
@@ -109,18 +119,20 @@ def _match(platform: Platform, holding: Holding, prepared: Prepared) -> _Matched
     persons = opted_out(platform, claim.tenant, prepared.facts)
     result = evaluate(persons, prepared.facts, trials, studies, as_of)
     tables = table_rows(result, trials, as_of, prepared.seq)
-    files = []
-    for name, frame in tables.items():
-        rows = _with_gone(platform, claim.tenant, DERIVED_TABLES[name], frame, concerned, prepared.seq)
-        if not rows.is_empty():
-            files.append(
-                stage(platform.lake, claim.tenant, name, rows, batch_id=claim.batch_id, attempt=claim.attempt, part=0)
-            )
+    verdicts = _verdicts(result, known)
+    announced = [(verdict.person_id, verdict.trial, verdict.cohort) for verdict in verdicts if verdict.approved]
+    approved, answers = tables[APPROVED_PATIENTS.name], tables[CRITERION_RESULT.name]
+    candidates = Candidates(approved, announced, answers, persons, prepared.views, trials, studies)
+    pass_approvals_gate(platform, holding, candidates)
+    gone = _gone(TenantReader(platform, claim.tenant, prepared.before), tables, prepared.known)
+    rows = {
+        name: with_tombstones(DERIVED_TABLES[name], frame, gone[name], prepared.seq) for name, frame in tables.items()
+    }
     return _Matched(
         criteria_version=version.version if version else None,
-        verdicts=_verdicts(result, known),
+        verdicts=verdicts,
         needs_information=result.cohorts.filter(verdict="needs_information").height,
-        files=files,
+        files=stage_all(platform.lake, claim.tenant, rows, batch_id=claim.batch_id, attempt=claim.attempt),
     )
 
 
@@ -151,17 +163,21 @@ def _pointers(result: dict[str, Any]) -> dict[str, Any]:
     return {"criterion": result["criterion"], "verdict": result["verdict"], "sources": sources}
 
 
-def _with_gone(
-    platform: Platform, tenant: str, spec: TableSpec, frame: pl.DataFrame, concerned: list[str], seq: int
-) -> pl.DataFrame:
-    """The table's rows of the concerned persons, with tombstones for those that are not there any more."""
-    published = reader(platform, tenant)
-    key = list(spec.key)
-    gone = frame.select(key).clear()
-    if spec.name in published.tables():
-        before = published.current(spec.name).filter(pl.col("person_id").is_in(concerned)).select(key)
-        gone = before.join(frame.lazy().select(key), on=key, how="anti").collect()
-    return with_tombstones(spec, frame, gone, seq)
+def _gone(published: TenantReader, frames: dict[str, pl.DataFrame], known: frozenset[str]) -> dict[str, pl.DataFrame]:
+    """By table, the keys of current rows of the known persons that are not among the new ones.
+
+    Nothing is read for persons who are all new.
+    """
+    gone = {name: frame.select(DERIVED_TABLES[name].key).clear() for name, frame in frames.items()}
+    names = [name for name in frames if known and name in published.tables()]
+    rows = [
+        published.current(name)
+        .filter(pl.col("person_id").is_in(known))
+        .select(DERIVED_TABLES[name].key)
+        .join(frames[name].lazy(), on=DERIVED_TABLES[name].key, how="anti")
+        for name in names
+    ]
+    return gone | dict(zip(names, pl.collect_all(rows), strict=True))
 
 
 def _adopt(platform: Platform, tenant: str, prepared: Prepared, files: list[StagedFile]) -> dict[str, Any]:
@@ -171,7 +187,3 @@ def _adopt(platform: Platform, tenant: str, prepared: Prepared, files: list[Stag
         by_table[file.table].append(file)
     versions = adopt(platform.lake, tenant, by_table, {table: pin["log"] for table, pin in before.items()})
     return before | {table: {**before.get(table, {}), "log": version} for table, version in versions.items()}
-
-
-def _news(approval: Approval) -> dict[str, str]:
-    return {"person": approval.person_id, "trial": approval.trial, "cohort": approval.cohort}

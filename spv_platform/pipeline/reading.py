@@ -38,6 +38,10 @@ class TenantReader:
         """The exact current rows of a table."""
         return self.lake_reader.current(table)
 
+    def added(self, table: str, after_seq: int) -> pl.LazyFrame:
+        """The rows that publications after one and up to this one wrote, tombstones too."""
+        return self.lake_reader.added(table, after_seq)
+
     def count(self, table: str) -> int:
         """Number of current rows."""
         return int(self.current(table).select(pl.len()).collect().item())

@@ -3,13 +3,11 @@
 from spv_platform.ledger import tenants
 from spv_platform.ledger.db import apply_schema
 from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.tenancy import FIRST_FEED, add_tenant
 from spv_platform.settings import Settings
 
 #: What a fresh home starts with: two tenants, each with one feed of FHIR in the platform's own container.
 FIRST_TENANTS = ("north", "south")
-FIRST_FEED = "emr"
-#: The platform's own sealed container.
-CONTAINER_FORMAT = "spv"
 
 
 def prepare_home(settings: Settings) -> None:
@@ -23,15 +21,6 @@ def prepare_home(settings: Settings) -> None:
     if fresh:
         for tenant in FIRST_TENANTS:
             add_tenant(platform, tenant, [FIRST_FEED])
-
-
-def add_tenant(platform: Platform, tenant: str, feeds: list[str]) -> None:
-    """Register a tenant: keys first, then the ledger, so that no object is taken in that nobody could open."""
-    platform.keys.create_tenant(tenant)
-    with platform.db.transaction() as cur:
-        tenants.add_tenant(cur, tenant)
-        for feed in feeds:
-            tenants.add_feed(cur, tenant, feed, CONTAINER_FORMAT)
 
 
 def _make_buckets(platform: Platform) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from spv_platform import faults
-from spv_platform.envelope.formats import open_object
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import PermanentError
 from spv_platform.ledger import batches, objects, publications, quarantine, references
 from spv_platform.ledger.batches import Claim
+from spv_platform.ledger.contracts import FeedContract, contract_of
 from spv_platform.ledger.objects import LedgerObject
 from spv_platform.pipeline.claims import Holding
+from spv_platform.pipeline.opening import open_item
 from spv_platform.pipeline.platform import Platform
 
 if TYPE_CHECKING:
@@ -89,12 +90,13 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
         items = objects.of_batch(cur, claim.batch_id)
+        feeds = {feed: contract_of(cur, claim.tenant, feed) for feed in {item.feed for item in items}}
     staging = _Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
     for item in items:
         holding.check()
-        outcome = _process(platform, claim, item, outcomes)
+        outcome = _process(platform, claim, item, feeds[item.feed], outcomes)
         staging.add(outcome.tables)
         done.append(replace(outcome, tables={}))
     staging.flush()
@@ -115,48 +117,14 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     return _report(done, staging.files)
 
 
-def read_sealed(platform: Platform, bucket: str, key: str, version: str) -> bytes:
-    """The bytes of one object version.
-
-    Raises:
-        PermanentError: `object_gone`.
-        TransientError: the store did not answer.
-    """
-    from botocore.exceptions import ClientError
-
-    from spv_platform.lake.store import store_errors
-
-    with store_errors("landing"):
-        try:
-            return platform.s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"):
-                raise PermanentError("object_gone") from None
-            raise
-
-
-def open_item(platform: Platform, item: LedgerObject) -> "Opened":
-    """Read and open one object of the ledger, in memory.
-
-    Raises:
-        PermanentError: the object is gone or cannot be opened; the reason says which.
-    """
-    return open_object(
-        read_sealed(platform, item.bucket, item.key, item.version),
-        keys=platform.tenant_keys(item.tenant),
-        tenant=item.tenant,
-        bucket=item.bucket,
-        key=item.key,
-        feed_format=item.format or "",
-        max_bytes=platform.settings.object_max_bytes,
-        max_ratio=platform.settings.max_ratio,
-    )
-
-
-def _process(platform: Platform, claim: Claim, item: LedgerObject, seen: dict[tuple[str, str], Outcome]) -> Outcome:
+def _process(
+    platform: Platform, claim: Claim, item: LedgerObject, contract: FeedContract, seen: dict[tuple[str, str], Outcome]
+) -> Outcome:
     """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
     try:
-        opened = open_item(platform, item)
+        opened = open_item(platform, item, contract)
+        if not contract.takes(opened.content_type):
+            raise PermanentError("content_type_refused")
     except PermanentError as error:
         return Outcome(item, reason=error.reason)
     digest = hashlib.sha256(opened.plain).hexdigest()
@@ -170,12 +138,12 @@ def _process(platform: Platform, claim: Claim, item: LedgerObject, seen: dict[tu
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
-    outcome = _parse(platform, claim, known, opened)
+    outcome = _parse(claim, known, opened, contract.limits(platform.settings).max_entries)
     seen[item.feed, digest] = replace(outcome, tables={})
     return outcome
 
 
-def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened") -> Outcome:
+def _parse(claim: Claim, known: Outcome, opened: "Opened", max_entries: int) -> Outcome:
     from spv_platform.fhir.parse import parse_object
 
     try:
@@ -186,7 +154,7 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened") -
             landing_seq=known.item.seq,
             source_object=known.plain_digest,
             batch_id=claim.batch_id,
-            max_entries=platform.settings.max_entries,
+            max_entries=max_entries,
         )
     except PermanentError as error:
         return replace(known, reason=error.reason)

@@ -24,7 +24,7 @@ class Linked:
     Attributes:
         facts: facts of every record of every person concerned, with `record` and `person_id`.
         changed: what the ledger is to hold of the records that changed.
-        before: persons that the records belonged to.
+        before: persons that the records belonged to and that had a Patient resource.
         present: persons that have a Patient resource now.
     """
 
@@ -87,7 +87,9 @@ class States:
             facts=facts,
             changed=self._changed(facts, touched, keys, persons, set(of_patients["record"].unique())),
             before=frozenset(
-                stored.person_id for record, stored in self._stored.items() if record in keys and stored.person_id
+                stored.person_id
+                for record, stored in self._stored.items()
+                if record in keys and stored.person_id and stored.has_patient
             ),
             present=frozenset(of_patients["person_id"].unique()),
         )

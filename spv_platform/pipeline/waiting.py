@@ -9,7 +9,8 @@ from spv_platform.ledger.criteria import newest as newest_criteria
 from spv_platform.pipeline.platform import Platform
 
 #: Object states that end the platform's work on an object, until a person decides otherwise.
-FINAL = frozenset({"published", "quarantined", "set_aside"})
+FINAL = frozenset({"published", "quarantined", "set_aside", "rejected"})
+_OPEN = frozenset({"formed", "claimed", "staged"})
 
 
 def wait_for(
@@ -37,7 +38,7 @@ def wait_for(
         with platform.db.transaction() as cur:
             states = {row["object"]: row["state"] for row in objects.ledger_rows(cur)}
             read = not criteria or newest_criteria(cur) is not None
-            open_batches = [row for row in batches.batch_rows(cur) if row["state"] not in ("published", "set_aside")]
+            open_batches = [row for row in batches.batch_rows(cur) if row["state"] in _OPEN]
         final = sum(states.get(name) in FINAL for name in wanted)
         progress(final)
         if final == len(wanted) and read and not open_batches:

@@ -1,10 +1,11 @@
 """Running Great Expectations over a frame so that no failing value leaves it.
 
-What belongs here: the one way a suite is evaluated. Which expectations a gate has stands in the gate's own module.
+What belongs here: the one way a suite is evaluated, and expectations that follow from any table's description. Which
+expectations a gate has stands in the gate's own module.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 #: Counts only: results carry failing values unless told otherwise.
 NO_VALUES = {"result_format": "BASIC", "partial_unexpected_count": 0}
+#: AdministrativeGender, a required binding of FHIR R4.
+GENDERS = ["male", "female", "other", "unknown"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of expectations, made when it is first evaluated: Great Expectations takes seconds to import."""
+
+    name: str
+    expectations: "Callable[[], Sequence[Expectation]]"
 
 
 @dataclass(frozen=True)
@@ -29,39 +40,78 @@ class Judgement:
     unexpected: int
 
 
-def judge(frame: pl.DataFrame, name: str, expectations: "Sequence[Expectation]") -> list[Judgement]:
-    """Evaluate expectations over a frame.
+class UnevaluableError(Exception):
+    """A suite that could not be evaluated.
 
     Args:
+        place: the suite, and the expectation and column if one is to blame; no values.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+def judge(suite: Suite, frame: pl.DataFrame) -> list[Judgement]:
+    """Evaluate a suite over a frame; a frame without rows meets every expectation.
+
+    Args:
+        suite: what is expected.
         frame: the rows; handed to Great Expectations as pandas, which it has engines for.
-        name: of the suite.
 
     Raises:
-        RuntimeError: an expectation could not be evaluated; names it, holds no values.
+        UnevaluableError: nothing can be said about the frame.
     """
-    import great_expectations as gx
+    if frame.is_empty():
+        return []
+    try:
+        expected, definition = _loaded(suite)
+        batch = definition.get_batch({"dataframe": frame.to_pandas()})
+        result = batch.validate(expected, result_format=NO_VALUES)
+    except Exception as error:  # whatever it is, its text may hold data
+        raise UnevaluableError(f"{suite.name}: {type(error).__name__}") from None
+    return [_judgement(suite, item) for item in result.results]
 
-    suite = gx.ExpectationSuite(name=name, expectations=list(expectations))
-    batch = _batch_definition(name).get_batch({"dataframe": frame.to_pandas()})
-    result = batch.validate(suite, result_format=NO_VALUES)
-    return [_judgement(item) for item in result.results]
+
+def key_expectations(key: Sequence[str], *, unique: bool) -> "list[Expectation]":
+    """Every column of a table's key has a value; and no key stands twice, if so wanted."""
+    from great_expectations import expectations as gxe
+
+    found: list[Expectation] = [gxe.ExpectColumnValuesToNotBeNull(column=name) for name in key]
+    if unique and len(key) == 1:
+        found.append(gxe.ExpectColumnValuesToBeUnique(column=key[0]))
+    elif unique:
+        found.append(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(key)))
+    return found
 
 
 @cache
-def _batch_definition(name: str) -> Any:
+def _loaded(suite: Suite) -> tuple[Any, Any]:
+    """The suite and where it takes frames from, as Great Expectations has them; made once per process."""
+    import great_expectations as gx
+
+    asset = _context().data_sources.add_pandas(suite.name).add_dataframe_asset(suite.name)
+    expected = gx.ExpectationSuite(name=suite.name, expectations=list(suite.expectations()))
+    return expected, asset.add_batch_definition_whole_dataframe(suite.name)
+
+
+@cache
+def _context() -> Any:
+    # Great Expectations would report its use on import.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
-    return asset.add_batch_definition_whole_dataframe(name)
+    return context
 
 
-def _judgement(item: Any) -> Judgement:
-    kind, column = item.expectation_config.type, item.expectation_config.kwargs.get("column", "")
-    if item.exception_info.get("raised_exception"):
-        raise RuntimeError(f"{kind} of {column} could not be evaluated")
+def _judgement(suite: Suite, item: Any) -> Judgement:
+    kind, given = item.expectation_config.type, item.expectation_config.kwargs
+    columns = given.get("column_list") or [given[name] for name in ("column", "column_A", "column_B") if name in given]
+    column = ", ".join(columns)
+    if _raised(item.exception_info):
+        raise UnevaluableError(f"{suite.name}: {kind} of {column}")
     return Judgement(
         expectation=kind,
         column=column,
@@ -69,3 +119,8 @@ def _judgement(item: Any) -> Judgement:
         rows=int(item.result.get("element_count", 0)),
         unexpected=int(item.result.get("unexpected_count", 0)),
     )
+
+
+def _raised(info: dict[str, Any]) -> bool:
+    """Whether an expectation or, then by its name, one of the metrics below it raised."""
+    return any(part.get("raised_exception") for part in (info, *info.values()) if isinstance(part, dict))

@@ -19,7 +19,7 @@ _MCODE = "http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-"
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 
-_HGNC_IDS = {"BRAF": "1097", "EGFR": "3236", "KRAS": "6407", "NRAS": "7989", "PIK3CA": "8975"}
+_HGNC_IDS = {"BRAF": "1097", "BRCA2": "1101", "EGFR": "3236", "KRAS": "6407", "NRAS": "7989", "PIK3CA": "8975"}
 _ECOG_ANSWERS = ("LA9622-7", "LA9623-5", "LA9624-3", "LA9625-0", "LA9626-8")
 _STAGES = {"IIB": "1222769001", "IIIC": "1222806003", "IV": "1222837003"}
 

@@ -29,11 +29,11 @@ LOOK_EVERY_S = 0.2
     description="Writes new sealed objects into the ledger, forms batches, and requests a run for each that needs one.",
 )
 def landing_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-    """One tick: tenants that Dagster does not know yet first, then what has landed, for as long as a tick may look."""
+    """One tick: tenants that came or went first, then what has landed, for as long as a tick may look."""
     opened = platform.open()
-    new_tenants = _unknown_partitions(context, opened)
-    if new_tenants:
-        return dg.SensorResult(dynamic_partitions_requests=[TENANT.build_add_request(new_tenants)])
+    new, gone = _partitions_to_add(context, opened), _partitions_to_delete(context, opened)
+    if new or gone:
+        return dg.SensorResult(dynamic_partitions_requests=[*new, *gone])
     found = 0
 
     def look() -> list[batches.DueBatch]:
@@ -46,7 +46,11 @@ def landing_sensor(context: dg.SensorEvaluationContext, platform: PlatformResour
     due = look_until(look)
     if not due:
         return dg.SensorResult(skip_reason=f"{found} new objects; nothing waits for a run")
-    return dg.SensorResult(run_requests=[_request(batch) for batch in due])
+    # Again: a tenant may have been added, and its first batch formed, while the tick looked.
+    return dg.SensorResult(
+        run_requests=[_request(batch) for batch in due],
+        dynamic_partitions_requests=_partitions_to_add(context, opened),
+    )
 
 
 def _request(batch: batches.DueBatch) -> dg.RunRequest:
@@ -68,8 +72,22 @@ def look_until(look: Callable[[], T]) -> T:
         time.sleep(LOOK_EVERY_S)
 
 
-def _unknown_partitions(context: dg.SensorEvaluationContext, platform: Platform) -> list[str]:
+def _partitions_to_add(context: dg.SensorEvaluationContext, platform: Platform) -> list[dg.AddDynamicPartitionsRequest]:
     with platform.db.transaction() as cur:
         wanted = tenants.tenants(cur)
-    known = set(context.instance.get_dynamic_partitions("tenant"))
-    return [tenant for tenant in wanted if tenant not in known]
+    new = sorted(set(wanted) - _partitions(context))
+    return [TENANT.build_add_request(new)] if new else []
+
+
+def _partitions_to_delete(
+    context: dg.SensorEvaluationContext, platform: Platform
+) -> list[dg.DeleteDynamicPartitionsRequest]:
+    """Partitions of removed tenants; one that the ledger does not know at all is not ours to delete."""
+    with platform.db.transaction() as cur:
+        removed = tenants.removed(cur)
+    gone = sorted(set(removed) & _partitions(context))
+    return [TENANT.build_delete_request(gone)] if gone else []
+
+
+def _partitions(context: dg.SensorEvaluationContext) -> set[str]:
+    return set(context.instance.get_dynamic_partitions(str(TENANT.name)))

@@ -8,14 +8,13 @@ import re
 from typing import Any
 
 import msgspec
-import yaml
 
+from spv_platform import strict_yaml
 from spv_platform.errors import UsageError
 from spv_platform.trials.model import Cohort, Criterion, Group, Node, Op, Trial, criteria_of, gating_tree
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16  # groups in groups
-MAX_YAML_DEPTH = 64  # a group takes two levels, a criterion four
 MAX_CRITERIA = 1000
 _OPS: tuple[Op, ...] = ("all", "any", "none")
 _TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,39}")
@@ -64,41 +63,11 @@ def _node_document(node: Node) -> dict[str, Any]:
     return document
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with a limit of depth, without aliases (they expand without one) and repeated keys (one gets lost)."""
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.depth > MAX_YAML_DEPTH:
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "nested too deep: flatten the criteria", mark)
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed: write the text out", mark)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if len(set(map(str, keys))) != len(keys):
-            raise yaml.constructor.ConstructorError(None, None, "a key stands twice: remove one", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _load(text: str, file: str) -> Any:
-    if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise CriteriaError(f"{file}: larger than {MAX_BYTES} bytes: split the trial's cohorts over several trials")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise CriteriaError(f"{file}: {place}not usable YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise CriteriaError(f"{file}: not usable YAML: {type(error).__name__}: correct the file") from None
+        return strict_yaml.load(text, file, max_bytes=MAX_BYTES)
+    except UsageError as error:
+        raise CriteriaError(str(error)) from None
 
 
 def _trial(raw: Any, file: str) -> Trial:

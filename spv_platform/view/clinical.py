@@ -174,13 +174,14 @@ def facts_of_immunizations(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def facts_of_encounters(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Encounters; `value_codes` and `value_display` hold the class."""
+    """Encounters; `value_codes` and `value_display` hold the class, `value_text` the key of the service provider."""
     encounters = fact_rows(
         live(rows),
         "encounter",
         codes=keys("type"),
         display=display("type"),
         value_codes=keys("class"),
+        value_text=pl.col("service_provider_key"),
         value_display=pl.coalesce(display("class"), pl.col("class").list.first().struct.field("code")),
         status=pl.col("status"),
         usable=pl.col("status").is_in(_VISITED).fill_null(False),

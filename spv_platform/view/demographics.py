@@ -7,10 +7,10 @@ from spv_platform.view.schema import VERSION_COLUMNS
 
 
 def facts_of_patients(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Identifiers, names, sex, birth, death, addresses and contact points of the rows of table `patient`.
+    """Identifiers, names, sex, birth, death, addresses, contact points and organisations of rows of table `patient`.
 
-    `status` holds the `use` of an identifier, name, address or contact point. Identifiers of use `old` and `temp` are
-    not usable.
+    `status` holds the `use` of an identifier, name, address or contact point, and the role of an organisation:
+    `managing` or `general_practitioner`. Identifiers of use `old` and `temp` are not usable.
     """
     rows = live(rows)
     stated = {name: rows.filter(pl.col(name).is_not_null()) for name in ("gender", "birth_sex", "birth_date")}
@@ -29,6 +29,7 @@ def facts_of_patients(rows: pl.DataFrame) -> list[pl.DataFrame]:
         _deceased(rows),
         _addresses(rows),
         _telecoms(rows),
+        *_organizations(rows),
     ]
 
 
@@ -82,3 +83,14 @@ def _telecoms(rows: pl.DataFrame) -> pl.DataFrame:
     items = _each(rows, "telecom").filter(pl.col("value").is_not_null())
     text = pl.concat_str(pl.col("system").fill_null("other"), pl.lit(":"), "value")
     return fact_rows(items, "telecom", value_text=text, status=pl.col("use"))
+
+
+def _organizations(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    def named(key: str, role: str, items: pl.DataFrame) -> pl.DataFrame:
+        found = items.filter(pl.col(key).str.starts_with("Organization/"))
+        return fact_rows(found, "care_organization", value_text=pl.col(key), status=pl.lit(role))
+
+    return [
+        named("managing_organization_key", "managing", rows),
+        named("key", "general_practitioner", _each(rows, "general_practitioner")),
+    ]

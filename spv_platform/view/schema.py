@@ -18,6 +18,7 @@ KINDS = (
     "deceased",  # polarity: present (dead) or absent (alive), time when stated
     "address",  # value_text: one line
     "telecom",  # value_text: "system:value"
+    "care_organization",  # value_text: "Organization/id" that keeps the record or is named as the practice
     # clinical
     "condition",  # any problem that is not a cancer
     "cancer",  # primary cancer condition
@@ -36,7 +37,7 @@ KINDS = (
     "allergy",
     "procedure",
     "immunization",
-    "encounter",
+    "encounter",  # value_text: key of the service provider
     "opt_out",  # a Consent that denies research use; polarity present
     "none",
 )

@@ -113,7 +113,7 @@ COLUMNS: tuple[DerivedColumn, ...] = (
     _facts("latest_results", "The latest result of each other test, by its first code"),
     DerivedColumn("encounter_count", pl.Int64(), "Encounters that took place."),
     DerivedColumn("last_encounter", pl.String(), "Begin of the last of them, as sent.", Phi.QUASI),
-    _facts("last_encounters", "The last five of them; value: the class"),
+    _facts("last_encounters", "The last five of them; value: the class, and who provided it"),
     DerivedColumn("opted_out", pl.Boolean(), "An active consent denies research use."),
 )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lake_rows import THING, VIEW, frame, row
 
 from spv_platform.errors import PermanentError, TransientError
+from spv_platform.lake import store
 from spv_platform.lake.publish import adopt
 from spv_platform.lake.read import Reader, read
 from spv_platform.lake.stage import StagedFile, stage
@@ -133,3 +134,46 @@ def test_a_table_that_gained_a_column_takes_new_files_and_still_gives_the_old_ro
     reader = Reader(newer, "north", 2, {"thing": {"log": after["thing"]}}, lambda *_: [])
     assert sorted(reader.versions("thing").collect()["resource_id"]) == ["one", "two"]
     assert _files(lake, pinned["thing"]) == ["one"]
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Counts how often a log is read from its beginning."""
+    calls, whole = [], Lake.open
+    monkeypatch.setattr(Lake, "open", lambda lake, *place: calls.append(place) or whole(lake, *place))
+    return calls
+
+
+def test_two_workers_in_turn_read_only_what_the_other_has_added(lake, opened):
+    other = Lake(lake.settings, lake._keys, (THING, VIEW))
+    pinned = adopt(lake, "north", {"thing": [_stage(lake, "0")]}, {})
+    for number in range(1, 5):
+        worker = (other, lake)[number % 2]
+        pinned = adopt(worker, "north", {"thing": [_stage(worker, str(number))]}, pinned)
+    assert len(opened) == 2
+    assert _files(lake, pinned["thing"]) == ["0", "1", "2", "3", "4"]
+
+
+def test_an_opened_log_is_of_no_use_with_another_key(lake, opened):
+    pinned = adopt(lake, "north", {"thing": [_stage(lake, "one")]}, {})
+    staged = _stage(lake, "two")
+    lake._keys = lambda tenant: bytes(32)
+    with pytest.raises(TransientError):
+        adopt(lake, "north", {"thing": [staged]}, pinned)
+    assert len(opened) == 2
+
+
+def test_a_log_that_stands_elsewhere_than_expected_is_read_anew(lake, opened):
+    adopt(lake, "north", {"thing": [_stage(lake, "one")]}, {})
+    lake.ensure_table("north", "log", "thing", expected=1)
+    assert len(opened) == 1
+    assert lake.ensure_table("north", "log", "thing", expected=7).version() == 1
+    assert lake.ensure_table("north", "log", "thing").version() == 1
+    assert len(opened) == 3
+
+
+def test_no_more_logs_are_kept_open_than_allowed(lake, monkeypatch):
+    monkeypatch.setattr(store, "_MOST_HANDLES", 2)
+    for tenant in ("north", "south", "west"):
+        adopt(lake, tenant, {"thing": [_stage(lake, "one", tenant)]}, {})
+    assert [tenant for tenant, _, _ in lake._handles] == ["south", "west"]

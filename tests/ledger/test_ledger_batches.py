@@ -6,7 +6,7 @@ import pytest
 from ledger_sample import age, batch_state, claimed, formed, land, states
 
 from spv_platform.errors import LeaseLostError, UsageError
-from spv_platform.ledger import batches, objects, publications, records
+from spv_platform.ledger import batches, decisions, objects, publications, records
 from spv_platform.ledger.db import Database
 from spv_platform.ledger.records import StoredRecord
 
@@ -149,7 +149,7 @@ def test_out_of_attempts_means_set_aside_until_a_person_releases_it(db: Database
         assert {each["reason"] for each in objects.ledger_rows(cur)} == {"attempts_exhausted"}
         assert batches.claim(cur, batch_id, "run-9", 60) is None
         assert batches.form(cur, "north", max_objects=9, max_bytes=999) is None
-        batches.release_set_aside(cur, batch_id)
+        decisions.release(cur, batch_id)
         assert [each.attempt for each in batches.due(cur, retry_after_s=60, max_attempts=3)] == [5]
     assert states(db) == ["landed", "landed"]
     claim = claimed(db, batch_id)
@@ -170,7 +170,7 @@ def test_requests_that_are_never_claimed_run_out_of_attempts_too(db: Database) -
 def test_only_what_is_set_aside_can_be_released(db: Database) -> None:
     batch_id = formed(db)
     with pytest.raises(UsageError, match="is not set aside"), db.transaction() as cur:
-        batches.release_set_aside(cur, batch_id)
+        decisions.release(cur, batch_id)
 
 
 def test_claiming_again_by_the_same_run_returns_the_same_claim(db: Database) -> None:
@@ -373,14 +373,3 @@ def test_a_run_without_a_batch_takes_what_waits(db: Database) -> None:
         assert late
         assert late.batch_id == on_its_way
         assert batches.claim_waiting(cur, "south", "run-4", 60, **limits) is None
-
-
-def test_open_batches_are_loads_that_wait_or_are_at_work(db: Database) -> None:
-    claim = claimed(db, formed(db, prefix="a"))
-    formed(db, prefix="b")
-    with db.transaction() as cur:
-        batches.form_compaction(cur, "north")
-        assert batches.count_open(cur, "north") == 2
-        batches.mark_published(cur, claim)
-        assert batches.count_open(cur, "north") == 1
-        assert batches.count_open(cur, "south") == 0

@@ -16,12 +16,12 @@ from hypothesis.stateful import (
 from ledger_sample import found
 
 from spv_platform.errors import LeaseLostError
-from spv_platform.ledger import batches, leases, objects, publications, tenants
+from spv_platform.ledger import batches, decisions, leases, objects, publications, tenants
 from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.db import Cursor, Database
 
 #: States that the objects of a batch may be in, besides quarantined.
-_FOLLOWS = {state: state for state in ("claimed", "staged", "published", "set_aside")} | {"formed": "landed"}
+_FOLLOWS = {state: state for state in ("claimed", "staged", "published", "set_aside", "rejected")} | {"formed": "landed"}
 
 
 #: Counts back from the newest of all claims that there ever were.
@@ -172,8 +172,14 @@ class Ledger(RuleBasedStateMachine):
     def release_set_aside(self) -> None:
         with self.db.transaction() as cur:
             for row in batches.batch_rows(cur, self.tenant, state="set_aside"):
-                batches.release_set_aside(cur, row["batch_id"])
+                decisions.release(cur, row["batch_id"])
                 self.over.remove(row["batch_id"])
+
+    @rule()
+    def reject_set_aside(self) -> None:
+        with self.db.transaction() as cur:
+            for row in batches.batch_rows(cur, self.tenant, state="set_aside"):
+                decisions.reject(cur, row["batch_id"])
 
     @rule()
     def replay_what_is_quarantined(self) -> None:

@@ -1,5 +1,6 @@
 """Dagster on the embedded stack: real daemon, code server, web server and runs."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -14,7 +15,8 @@ import psutil
 import pytest
 from local_processes import left_of
 
-from spv_platform.local import orchestrator, stack
+from spv_platform.ledger.db import Database, apply_schema
+from spv_platform.local import daemon, orchestrator, stack
 from spv_platform.local.home import load_state
 from spv_platform.settings import Settings
 
@@ -50,12 +52,14 @@ def wait_for_runs(settings: Settings, wanted: dict[str, str]) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    def make_logs_bucket(settings: Settings) -> None:
-        store(settings).create_bucket(Bucket=settings.logs_bucket)
+    def prepare(settings: Settings) -> None:
+        for bucket in (settings.logs_bucket, settings.landing_bucket):
+            store(settings).create_bucket(Bucket=bucket)
+        apply_schema(Database(settings))
 
     # The stack alone: what the pipeline makes in a home is tested with the pipeline.
     setup = types.ModuleType("setup")
-    setup.prepare_home = make_logs_bucket  # type: ignore[attr-defined]
+    setup.prepare_home = prepare  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spv_platform.pipeline.setup", setup)
     monkeypatch.setattr(orchestrator, "MODULE", "stack_definitions")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
@@ -80,6 +84,30 @@ def test_runs_are_launched_logged_and_ended_with_the_stack(home: Path) -> None:
     files = "\n".join(file.read_text() for file in (home / "dagster").glob("*.yaml"))
     assert not any(secret in commands + files for secret in load_state(home).secrets.values())
 
-    # The endless run is still at work.
+    # The endless run is still at work, in a worker.
     assert set(stack.stop(home)) == {*stack.SERVERS, *orchestrator.NAMES}
     assert left_of(home) == []
+
+
+def test_without_workers_runs_are_processes_of_the_code_server(servers: Settings, tmp_path: Path) -> None:
+    with_workers, without = (
+        dataclasses.replace(servers, home=tmp_path / name, workers=count) for name, count in (("two", 2), ("none", 0))
+    )
+    for settings in (with_workers, without):
+        (settings.home / "dagster").mkdir(parents=True)
+        orchestrator.configure(settings)
+    files = [(settings.home / "dagster" / "dagster.yaml").read_text() for settings in (with_workers, without)]
+    assert ["QueueRunLauncher" in file for file in files] == [True, False]
+    names = [[service.name for service in orchestrator.services(settings)] for settings in (with_workers, without)]
+    assert names == [list(orchestrator.NAMES), [name for name in orchestrator.NAMES if name != orchestrator.WORKERS]]
+
+
+def test_the_daemon_looks_at_the_sensors_more_often_than_dagster_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagster._daemon import sensor
+
+    monkeypatch.setattr(sensor, "MIN_INTERVAL_LOOP_TIME", sensor.MIN_INTERVAL_LOOP_TIME)
+    daemon.shorten()
+    assert sensor.MIN_INTERVAL_LOOP_TIME == daemon.PAUSE_S
+    monkeypatch.delattr(sensor, "MIN_INTERVAL_LOOP_TIME")
+    with pytest.raises(AttributeError):
+        daemon.shorten()

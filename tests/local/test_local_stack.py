@@ -89,6 +89,7 @@ def test_a_killed_server_is_seen_and_started_again(home: Path) -> None:
         "postgres": "failed",
         "mongo": "stopped",
         "code-server": "stopped",
+        "workers": "stopped",
         "daemon": "stopped",
         "webserver": "stopped",
     }

@@ -22,9 +22,10 @@ import polars as pl
 import psycopg2
 
 from spv_platform.envelope.container import seal
-from spv_platform.ledger import batches, objects
+from spv_platform.ledger import batches, contracts, objects
 from spv_platform.ledger import quarantine as entries
 from spv_platform.ledger.batches import DueBatch
+from spv_platform.ledger.contracts import FeedContract
 from spv_platform.ledger.objects import FoundObject
 from spv_platform.local import postgres
 from spv_platform.local.home import load_state
@@ -79,6 +80,12 @@ class World:
     def enter(self, found: FoundObject) -> None:
         with self.platform.db.transaction() as cur:
             objects.discover(cur, [found])
+
+    def tolerate_quarantine(self) -> None:
+        """Let the feeds send as many bad entries as they like."""
+        with self.platform.db.transaction() as cur:
+            for feed in FEEDS:
+                contracts.put_contract(cur, TENANT, feed, FeedContract(quarantine_limit=1))
 
     def drain(self) -> int:
         return drain.drain(self.platform)

@@ -33,6 +33,7 @@ LINES = b'{"resourceType":"Patient","id":"ben"}\nnot json\n[]\n'
 def world(new_world: Callable[..., World]) -> World:
     """Every kind of bad object among good ones, processed."""
     world = new_world()
+    world.tolerate_quarantine()
     world.land("good", GOOD)
     put_bad_objects(world)
     world.land("mixed", MIXED)

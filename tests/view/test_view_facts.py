@@ -325,6 +325,24 @@ def test_other_clinical_resources_become_facts_of_their_kind() -> None:
     ]
 
 
+def test_the_organizations_that_treat_a_patient_or_keep_the_record_are_facts() -> None:
+    found = facts(
+        patient(
+            managingOrganization={"reference": "Organization/keeps"},
+            generalPractitioner=[{"reference": "Practitioner/who"}, {"reference": "Organization/named"}],
+        ),
+        {"resourceType": "Encounter", "status": "finished", "serviceProvider": {"reference": "Organization/treats"}},
+        {"resourceType": "Encounter", "status": "finished", "serviceProvider": {"identifier": {"value": "x"}}},
+    )
+    told = found.select("kind", "status", "value_text").sort("kind", "status", "value_text")
+    assert told.rows() == [
+        ("care_organization", "general_practitioner", "Organization/named"),
+        ("care_organization", "managing", "Organization/keeps"),
+        ("encounter", "finished", None),
+        ("encounter", "finished", "Organization/treats"),
+    ]
+
+
 def test_every_version_has_a_fact_even_when_it_says_nothing() -> None:
     tables = rows_of({"resourceType": "DiagnosticReport", "status": "final", "code": concept(LOINC, "1-8")}, patient())
     silent = facts_of(tables)
