@@ -1,0 +1,11 @@
+"""Every speed that the README states, as a command: `spv bench NAME`. Not shipped; runs from a source checkout.
+
+A benchmark is a module of this package with `OPTIONS`, its command-line options, and `measure(say, **options)`, which
+yields `figures.Figure`s. Real servers, invented data, and beside every speed a peer that was measured in the same run.
+"""
+
+#: Benchmark -> what it measures.
+BENCHMARKS: dict[str, str] = {
+    "latency": "Seconds from a sealed file that has landed to the approval that is committed.",
+    "ingest": "Megabytes of plain FHIR a second, from landed to published, in one worker.",
+}

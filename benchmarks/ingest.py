@@ -1,0 +1,192 @@
+"""Megabytes of plain FHIR a second, from landed to published, in one worker process.
+
+Lands sealed bundles of invented patients in a home of its own, and lets one worker (`python -m
+spv_platform.pipeline.drain`, no Dagster) work through them: open, check as FHIR R4, project, stage, quality gate, fold,
+match, publish. The time includes the start of the worker. The peers do a part of the work on the same bytes in the same
+run: full validation by `fhir.resources` alone, parsing by `orjson` alone, splitting into entries by `msgspec` alone.
+"""
+
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from benchmarks.figures import Figure
+from benchmarks.generate import bundles
+from benchmarks.homes import fresh_home, run_measured
+from spv_platform.envelope.container import seal
+from spv_platform.envelope.formats import open_object
+from spv_platform.errors import UsageError
+from spv_platform.ledger import batches, objects
+from spv_platform.ledger.contracts import FeedContract
+from spv_platform.local import stack
+from spv_platform.pipeline.criteria import refresh_criteria
+from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.send import BUNDLE, send
+from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS, prepare_home
+from spv_platform.sample import trial_files
+
+T = TypeVar("T")
+
+OPTIONS = [
+    click.Option(
+        ["--mb"], type=click.IntRange(min=1), default=100, show_default=True, help="Plain FHIR, in 10^6 bytes."
+    ),
+    click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients."),
+]
+TENANT = FIRST_TENANTS[0]
+_MB = 1_000_000
+#: Bundles with which parts of the work are measured by themselves.
+_SAMPLE = 16
+
+
+def measure(say: Callable[[str], None], mb: int, seed: int) -> Iterator[Figure]:
+    """Work through the bundles; then do the same bytes with the peers.
+
+    Raises:
+        UsageError: the worker failed or left something undone.
+    """
+    with fresh_home() as home:
+        say("starting the stores")
+        platform = _start(home)
+        # Made one by one, and made again below: the bundles must not fill the memory while the worker has its peak.
+        size = sum(
+            send(platform, "", data, BUNDLE, tenant=TENANT, feed=FIRST_FEED).plain_bytes
+            for data in bundles(mb * _MB, seed)
+        )
+        say(f"{size / _MB:.0f} MB of plain FHIR landed; one worker begins")
+        spent = _Spent(platform)
+        worked = run_measured(["-m", "spv_platform.pipeline.drain"], home, spent.look)
+        _require_published(platform)
+        say("published; now the peers on the same bytes")
+        plain = list(bundles(mb * _MB, seed))
+        peers = {name: _speed(work, plain, plain) for name, work in _peers().items()}
+        speed = size / _MB / worked.seconds
+        yield Figure("ingest: landed to published", speed, "MB/s", peak_mb=worked.peak_mb, peers=peers)
+        yield Figure("ingest: until the worker has its first batch", spent.seconds["waiting"], "s")
+        yield Figure("ingest: open, check, project, stage", spent.seconds["claimed"], "s")
+        yield Figure("ingest: gate, fold, match, publish", spent.seconds["staged"], "s")
+        yield from _parts(platform, plain[:_SAMPLE])
+
+
+def _start(home: Path) -> Platform:
+    """The stores without Dagster, ready for tenants, with the sample's trials in force."""
+    settings = stack.start_servers(home, ["s3", "postgres"])
+    prepare_home(settings)
+    platform = Platform(settings)
+    for file in trial_files():
+        platform.s3.put_object(Bucket=settings.feeds_bucket, Key=file.name, Body=file.data)
+    refresh_criteria(platform)
+    return platform
+
+
+class _Spent:
+    """Where the worker's batches are at each look, and how long they have been there.
+
+    The worker takes one batch at a time: `claimed` is the time in which its files are made, `staged` the rest of its
+    way; `waiting` is the time before the first batch, `between` what lies between batches.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._platform = platform
+        self._last = time.perf_counter()
+        self._state = "waiting"
+
+    def look(self) -> None:
+        with self._platform.db.transaction() as cur:
+            states = {row["state"] for row in batches.batch_rows(cur)}
+        now = time.perf_counter()
+        self.seconds[self._state] += now - self._last
+        self._last = now
+        at_work = states & {"claimed", "staged"}
+        self._state = at_work.pop() if at_work else "waiting" if self._state == "waiting" else "between"
+
+
+def _require_published(platform: Platform) -> None:
+    with platform.db.transaction() as cur:
+        rows = objects.ledger_rows(cur, TENANT)
+    undone = [row for row in rows if row["state"] != "published" or row["quarantined"] or not row["balances"]]
+    if undone or not rows:
+        raise UsageError(
+            f"{len(undone)} of {len(rows)} objects were not published whole: the figures would mean nothing"
+        )
+
+
+def _speed(work: Callable[[T], object], items: Sequence[T], plain: Sequence[bytes]) -> float:
+    """10^6 bytes of plain FHIR a second at which the work goes through the items."""
+    began = time.perf_counter()
+    for item in items:
+        work(item)
+    return sum(map(len, plain)) / _MB / (time.perf_counter() - began)
+
+
+def _peers() -> dict[str, Callable[[bytes], object]]:
+    import msgspec
+    import orjson
+    from fhir.resources.R4B import get_fhir_model_class
+
+    class Entry(msgspec.Struct):
+        resource: msgspec.Raw
+
+    class Bundle(msgspec.Struct):
+        entry: list[Entry]
+
+    def validate(data: bytes) -> None:
+        for entry in orjson.loads(data)["entry"]:
+            resource = entry["resource"]
+            get_fhir_model_class(resource["resourceType"]).model_validate(resource)
+
+    # What the first use of a type costs is not part of the speed, and what this process holds by now must not slow
+    # down a peer that makes many objects.
+    validate(next(bundles(1)))
+    gc.collect()
+    gc.freeze()
+    return {
+        "fhir.resources alone": validate,
+        "orjson alone": orjson.loads,
+        "msgspec, split only": msgspec.json.Decoder(Bundle).decode,
+    }
+
+
+def _parts(platform: Platform, plain: list[bytes]) -> Iterator[Figure]:
+    """Opening and parsing by themselves, in this process."""
+    from spv_platform.fhir.parse import parse_object
+
+    settings, keys = platform.settings, platform.tenant_keys(TENANT)
+    bucket, key = settings.landing_bucket, f"{TENANT}/{FIRST_FEED}/bench"
+    sealed = [
+        seal(data, kek=keys.kek, tenant=TENANT, bucket=bucket, key=key, content_type=BUNDLE, compression="zstd")
+        for data in plain
+    ]
+
+    def open_(data: bytes) -> object:
+        return open_object(
+            data,
+            keys=keys,
+            tenant=TENANT,
+            bucket=bucket,
+            key=key,
+            feed_format=FeedContract().format,
+            max_bytes=settings.object_max_bytes,
+            max_ratio=settings.max_ratio,
+        )
+
+    def parse(data: bytes) -> object:
+        return parse_object(
+            data,
+            content_type=BUNDLE,
+            source=FIRST_FEED,
+            landing_seq=1,
+            source_object="0" * 64,
+            batch_id="bench",
+            max_entries=settings.max_entries,
+        )
+
+    parse(plain[0])
+    yield Figure("ingest: decrypt and decompress alone", _speed(open_, sealed, plain), "MB/s")
+    yield Figure("ingest: check and project alone", _speed(parse, plain, plain), "MB/s")
