@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help install demo test test-slow lint bench clean
+.PHONY: help install demo test test-slow lint bench docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ lint: $(STAMP) ## style, security rules, types, secrets
 bench: $(STAMP) ## every figure of the README
 	$(BIN)/spv bench latency --json
 	$(BIN)/spv bench ingest --json
+
+docs: $(STAMP) ## the pages that are made from the code
+	$(BIN)/spv docs tables > docs/tables.md
 
 clean: ## remove the virtual environment and caches
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ from enum import Enum
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from spv_platform.assets import TENANT_ASSETS, patient_history, practice_notifications, trial_criteria
+from spv_platform.assets import TENANT_ASSETS, analyst_tables, patient_history, practice_notifications, trial_criteria
 from spv_platform.assets.common import BATCH_TAG, TENANT, shown_failures
 from spv_platform.checks.set_aside import no_batch_is_set_aside
 from spv_platform.pipeline.claims import hold
@@ -37,6 +37,13 @@ relay_notifications = dg.define_asset_job(
     selection=dg.AssetSelection.assets(practice_notifications),
     partitions_def=TENANT,
     description="Sends a tenant's notifications that are due, or due again; the notifications sensor asks for it.",
+)
+
+build_analytics = dg.define_asset_job(
+    "build_analytics",
+    selection=dg.AssetSelection.assets(analyst_tables),
+    partitions_def=TENANT,
+    description="Makes the analyst tables of a tenant anew; the nightly schedule asks for it.",
 )
 
 
@@ -108,6 +115,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     refresh_trials,
     feed_history,
     relay_notifications,
+    build_analytics,
     compact,
     decide_batch,
 ]

@@ -36,6 +36,8 @@ class Settings:
         object_max_bytes: most bytes of one opened object.
         max_ratio: most opened bytes per sealed byte.
         max_entries: most entries of one object.
+        analyst_access_key_id: an S3 credential that reads the analyst tables only; `spv analytics key` hands it out.
+        analyst_secret_access_key: its secret; both empty where analysts get their credentials elsewhere.
         notification_link: what a notification's link begins with; the id of the event follows.
         webhook_connect_s: how long a receiver may take to accept a connection.
         webhook_total_s: how long one delivery may take.
@@ -67,6 +69,8 @@ class Settings:
     object_max_bytes: int = 2**30
     max_ratio: int = 1000
     max_entries: int = 1_000_000
+    analyst_access_key_id: str = ""
+    analyst_secret_access_key: str = ""
     notification_link: str = "urn:uuid:"
     webhook_connect_s: float = 3.0
     webhook_total_s: float = 10.0

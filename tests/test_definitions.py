@@ -20,6 +20,7 @@ def test_assets_have_the_groups_dependencies_owners_and_descriptions_that_people
         "approved_patients": ("trials", ["patient_view", "trial_criteria"]),
         "practice_notifications": ("trials", ["approved_patients"]),
         "patient_history": ("history", ["approved_patients"]),
+        "analyst_tables": ("analytics", ["approved_patients"]),
     }
     assert all(node.owners and node.description and node.kinds for node in graph.asset_nodes)
 
@@ -32,6 +33,7 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
         "refresh_trials",
         "feed_history",
         "relay_notifications",
+        "build_analytics",
         "compact",
         "decide_batch",
     }
@@ -46,6 +48,13 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
     }
     assert all(sensor.description for sensor in sensors.values())
     assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
+
+
+def test_schedules_are_few_and_described() -> None:
+    schedules = {schedule.name: schedule for schedule in build_defs().get_repository_def().schedule_defs}
+    assert set(schedules) == {"analytics_nightly"}
+    assert all(schedule.description for schedule in schedules.values())
+    assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules.values())
 
 
 def test_every_gate_is_a_blocking_check_partitioned_by_tenant_and_the_standing_check_is_about_all() -> None:

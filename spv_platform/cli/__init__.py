@@ -33,7 +33,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "practice": ("spv_platform.cli.practice:practice", "Add, list, remove and test practices that are told."),
     "notifications": ("spv_platform.cli.notifications:notifications", "Show what practices were told, and what waits."),
     "history": ("spv_platform.cli.history:history", "Show, search and rebuild the history in MongoDB."),
+    "analytics": ("spv_platform.cli.analytics:analytics", "Build the tables for analysts, and print their key."),
     "opt-out": ("spv_platform.cli.opt_out:opt_out", "Change the list of patients who opted out of matching."),
+    "docs": ("spv_platform.cli.docs:docs", "Print pages of the documentation that are made from the code."),
     "bench": ("spv_platform.cli.bench:bench", "Measure what the README states."),
 }
 

@@ -48,6 +48,7 @@ class TenantKeys:
         state: seals person states.
         index: keys the hashes under which persons are found.
         history: wraps the data key of the history.
+        analytics: what the analyst tables are made with, and their own key of the store.
 
     Raises:
         ValueError: a key is not 32 bytes long.
@@ -58,6 +59,7 @@ class TenantKeys:
     state: bytes
     index: bytes
     history: bytes
+    analytics: bytes
 
     def __post_init__(self) -> None:
         if any(len(getattr(self, field.name)) != KEY_BYTES for field in fields(self)):

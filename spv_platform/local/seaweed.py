@@ -22,6 +22,10 @@ NAME = "s3"
 PORTS = ("s3", "s3_master", "s3_volume", "s3_filer", "s3_admin")
 
 ACCESS_KEY_ID = "spv"
+ANALYST = "s3_analyst"
+ANALYST_ACCESS_KEY_ID = "spv-analyst"
+#: Of every tenant the part for analysts, in the lake's bucket; the tenant's own key decides who can open it.
+_ANALYST_PLACES = "lake*/*/analytics/*"
 
 
 def endpoint(state: State) -> str:
@@ -37,11 +41,10 @@ def service(home: Path, state: State) -> Service:
     """
     folder = private_folder(home / "data" / NAME)
     identities = folder.parent / "s3-identities.json"
-    credentials = {"accessKey": ACCESS_KEY_ID, "secretKey": state.secret("s3")}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    write_private(
-        identities, json.dumps({"identities": [{"name": "spv", "credentials": [credentials], "actions": actions}]})
-    )
+    own = _identity(ACCESS_KEY_ID, state.secret(NAME), ["Admin", "Read", "Write", "List", "Tagging"])
+    analyst_actions = [f"{action}:{_ANALYST_PLACES}" for action in ("Read", "List")]
+    analyst = _identity(ANALYST_ACCESS_KEY_ID, state.secret(ANALYST), analyst_actions)
+    write_private(identities, json.dumps({"identities": [own, analyst]}))
     flags = {
         "dir": folder,
         "ip": "127.0.0.1",
@@ -80,6 +83,11 @@ def service(home: Path, state: State) -> Service:
         },
         grace_s=10.0,
     )
+
+
+def _identity(access_key_id: str, secret: str, actions: list[str]) -> dict[str, object]:
+    credentials = {"accessKey": access_key_id, "secretKey": secret}
+    return {"name": access_key_id, "credentials": [credentials], "actions": actions}
 
 
 def remove_sockets(state: State) -> None:

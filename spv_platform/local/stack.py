@@ -122,8 +122,9 @@ def _start_servers(home: Path, names: Sequence[str], progress: Progress, started
     choose_ports(state, dict.fromkeys(ports, 0), dict.fromkeys(seaweed.PORTS, (GRPC_OFFSET,)))
     for name in ours:
         state.secret(name)
+    addresses = _addresses(state, ours)
     save_state(home, state)
-    update_settings(home, _addresses(state, ours))
+    update_settings(home, addresses)
     makers: dict[str, Callable[[Path, State], Service]] = {
         seaweed.NAME: seaweed.service,
         postgres.NAME: postgres.service,
@@ -187,6 +188,8 @@ def _addresses(state: State, ours: Sequence[str]) -> dict[str, Any]:
         "s3_endpoint": seaweed.endpoint(state) if s3 else None,
         "s3_access_key_id": seaweed.ACCESS_KEY_ID if s3 else None,
         "s3_secret_access_key": state.secret(seaweed.NAME) if s3 else None,
+        "analyst_access_key_id": seaweed.ANALYST_ACCESS_KEY_ID if s3 else None,
+        "analyst_secret_access_key": state.secret(seaweed.ANALYST) if s3 else None,
         "postgres_url": postgres.url(state) if postgres.NAME in ours else None,
         "mongo_url": mongo.url(state) if mongo.NAME in ours else None,
     }

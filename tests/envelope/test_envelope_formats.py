@@ -5,7 +5,9 @@ from spv_platform.envelope.formats import FORMATS, detect, open_object
 from spv_platform.envelope.keys import TenantKeys
 from spv_platform.errors import PermanentError
 
-KEYS = TenantKeys(kek=b"k" * 32, lake=b"l" * 32, state=b"s" * 32, index=b"i" * 32, history=b"h" * 32)
+KEYS = TenantKeys(
+    kek=b"k" * 32, lake=b"l" * 32, state=b"s" * 32, index=b"i" * 32, history=b"h" * 32, analytics=b"a" * 32
+)
 PLACE = {"tenant": "north", "bucket": "landing", "key": "north/emr/a"}
 SEALED = seal(b"payload", kek=KEYS.kek, content_type="text/plain", **PLACE)
 

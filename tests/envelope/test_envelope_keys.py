@@ -193,7 +193,7 @@ def test_no_key_is_in_a_text_form_or_a_file(store, tmp_path):
 
 def test_keys_of_another_length_are_refused():
     with pytest.raises(ValueError, match="32 bytes"):
-        TenantKeys(b"short", KEY, KEY, KEY, KEY)
+        TenantKeys(b"short", KEY, KEY, KEY, KEY, KEY)
 
 
 @given(a=st.lists(st.text(max_size=5), max_size=4), b=st.lists(st.text(max_size=5), max_size=4))

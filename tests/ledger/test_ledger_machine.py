@@ -21,7 +21,9 @@ from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.db import Cursor, Database
 
 #: States that the objects of a batch may be in, besides quarantined.
-_FOLLOWS = {state: state for state in ("claimed", "staged", "published", "set_aside", "rejected")} | {"formed": "landed"}
+_FOLLOWS = {state: state for state in ("claimed", "staged", "published", "set_aside", "rejected")} | {
+    "formed": "landed"
+}
 
 
 #: Counts back from the newest of all claims that there ever were.

@@ -186,7 +186,7 @@ def test_a_store_that_does_not_answer_gives_the_batch_back_and_judges_no_object(
         endpoint_url="http://127.0.0.1:1",
         region_name="us-east-1",
         aws_access_key_id="none",
-        aws_secret_access_key="none",
+        aws_secret_access_key="none",  # pragma: allowlist secret
         config=Config(retries={"total_max_attempts": 1}),
     )
     assert not process(away, batch)

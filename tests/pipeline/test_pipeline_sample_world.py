@@ -107,7 +107,8 @@ def test_practices_have_the_news_that_is_theirs(lived):
         " AND a.trial = o.payload->>'trial' AND a.status = 'approved')"
     )
     news = world.rows(
-        f"SELECT tenant, practice, {in_force} FROM ops.outbox o WHERE kind <> 'digest' AND digest_id IS NULL"
+        f"SELECT tenant, practice, {in_force} FROM ops.outbox o"  # noqa: S608
+        " WHERE kind <> 'digest' AND digest_id IS NULL"
     )
     events = Counter((tenant, practice) for tenant, practice, holds in news if practice and holds)
     unrouted = Counter(tenant for tenant, practice, holds in news if not practice and holds)

@@ -1,0 +1,16 @@
+"""`spv docs`: pages that are made from descriptions in the code."""
+
+import click
+
+
+@click.group()
+def docs() -> None:
+    """Print pages of the documentation that are made from the code."""
+
+
+@docs.command()
+def tables() -> None:
+    """Print docs/tables.md: every table and column with its meaning and how it may identify a person."""
+    from spv_platform.pipeline.dictionary import page
+
+    click.echo(page(), nl=False)

@@ -1,0 +1,24 @@
+"""Dagster schedules: what is done by the clock. What is done when something happens is asked for by sensors."""
+
+import dagster as dg
+
+from spv_platform.assets.common import TENANT
+from spv_platform.jobs import build_analytics
+
+
+@dg.schedule(
+    job=build_analytics,
+    cron_schedule="30 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Builds the analyst tables of every tenant each night.",
+)
+def analytics_nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """One run per tenant."""
+    tenants = context.instance.get_dynamic_partitions(TENANT.name or "")
+    if not tenants:
+        return dg.SkipReason("there is no tenant yet")
+    day = context.scheduled_execution_time.date().isoformat()
+    return [dg.RunRequest(run_key=f"{tenant}:{day}", partition_key=tenant) for tenant in sorted(tenants)]
+
+
+SCHEDULES: list[dg.ScheduleDefinition] = [analytics_nightly]
