@@ -19,10 +19,11 @@ from spv_platform.cli.common import emit_rows
 )
 @json_option
 def demo(keep: bool, home: Path | None, as_json: bool) -> None:
-    """See the main job done: sealed files land, and patients who qualify for a trial come out.
+    """See the whole job done: sealed files land, and patients who qualify for a trial come out.
 
-    Starts the servers in a fresh folder, lands sealed sample bundles of invented patients, lets the Dagster daemon and
-    its sensors do the work, prints what came out and why, and stops. Exit code 0 only if it is what is expected.
+    Starts the servers in a fresh folder, lands three days of sealed files of invented patients for two tenants, lets
+    the Dagster daemon and its sensors do the work, prints what came out and why, and stops. Exit code 0 only if
+    persons, approvals and notifications are exactly what the sample's own truth says.
     """
     from spv_platform.errors import UsageError
     from spv_platform.local import stack
@@ -54,8 +55,12 @@ def demo(keep: bool, home: Path | None, as_json: bool) -> None:
         click.echo("")
         for line in outcome.lines:
             click.echo(line)
+        click.echo(f"Seconds from landing to approval, median: {outcome.summary['seconds_landed_to_approved_p50']}")
         if keep:
-            click.echo(f"\nThe platform is up: http://127.0.0.1:{settings.webserver_port}")
+            click.echo(f"The platform is up: http://127.0.0.1:{settings.webserver_port}")
+            click.echo(
+                "Look at: Lineage; Catalog > approved_patients > Overview > Plots; decrypted_fhir > Checks; Runs."
+            )
             click.echo(f"Try: SPV_HOME={place} spv tables    Stop it with: spv down --home {place}")
     if outcome.differences:
         raise UsageError(f"not what is expected: {'; '.join(outcome.differences)}")

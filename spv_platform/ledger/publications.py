@@ -160,6 +160,15 @@ def size_between(cur: Cursor, tenant: str, table: str, after_seq: int, upto_seq:
     return files, rows
 
 
+def published_at(cur: Cursor) -> dict[str, datetime]:
+    """When each published object became visible, by its name `bucket/key@version`."""
+    cur.execute(
+        "SELECT bucket || '/' || key || '@' || version, published_at"
+        " FROM ops.object JOIN ops.publication USING (batch_id)"
+    )
+    return dict(cur.fetchall())
+
+
 def drop_attempts(cur: Cursor, batch_id: str) -> list[StagedFile]:
     """Forget what all attempts of a batch have written and not published: files and candidate records.
 
