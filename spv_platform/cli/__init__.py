@@ -85,7 +85,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="spv")
 def spv() -> None:
-    r"""Turn sealed EMR files into one current view of each patient, and find the trials that each qualifies for.
+    """Turn sealed EMR files into one current view of each patient, and find the trials that each qualifies for.
 
     \b
     Start here:

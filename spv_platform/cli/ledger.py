@@ -11,7 +11,7 @@ from spv_platform.cli.common import emit_rows, open_platform
 @click.option("--state", help="Only objects in this state.")
 @json_option
 def ledger(tenant: str | None, state: str | None, as_json: bool) -> None:
-    r"""What became of every object that landed, with counts that must balance.
+    """What became of every object that landed, with counts that must balance.
 
     \b
     entries = accepted + tombstones + duplicates + superseded + quarantined

@@ -22,7 +22,7 @@ from spv_platform.cli.common import open_platform, progress
 )
 @json_option
 def send(files: tuple[Path, ...], tenant: str, feed: str, compression: str, as_json: bool) -> None:
-    r"""Seal FILES with the tenant's key and land them.
+    """Seal FILES with the tenant's key and land them.
 
     FHIR R4 Bundles (.json) and NDJSON (.ndjson), plain or gzip. The running platform picks them up by itself; follow
     them with `spv ledger`.

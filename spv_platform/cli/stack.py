@@ -24,7 +24,7 @@ home_option = click.option(
 @click.option("--dagster/--no-dagster", default=True, help="Start Dagster too, or the stores only.")
 @json_option
 def up(home: Path, dagster: bool, as_json: bool) -> None:
-    r"""Start the platform on this host, to stay.
+    """Start the platform on this host, to stay.
 
     Starts an S3 store, PostgreSQL, a MongoDB-compatible store and Dagster, each as a process of its own on the
     loopback address, and prints the address of the web UI. Everything is kept in the home folder, which no other user

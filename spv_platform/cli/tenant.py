@@ -27,7 +27,7 @@ def tenant() -> None:
 )
 @json_option
 def add(name: str, feeds: tuple[str, ...], as_json: bool) -> None:
-    r"""Add a tenant, add feeds to it, replace contracts, or bring a removed tenant back.
+    """Add a tenant, add feeds to it, replace contracts, or bring a removed tenant back.
 
     Its keys are made first. Objects that landed before their tenant or feed was there are taken in now. The partition
     in Dagster follows by itself.
