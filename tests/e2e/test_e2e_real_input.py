@@ -29,6 +29,18 @@ JENNY, ADAM, TRIAL_PATIENT = (
     "gx-cancer-patient-adam-anyperson",
     "mCODETrialMatchingPatientExample01",
 )
+CANARY = "Zyxcanary77"
+#: Of the public examples: family names, an address, a phone number, ids.
+REAL_NAMES = (
+    "Anyperson",
+    "Everyman",
+    "987 Main St",
+    "555-555-5555",
+    "adam.everyman@example.com",
+    "Dickinson688",
+    JENNY,
+    "742fc10a-c565-f636-3c05-5dcd28672194",
+)
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 
 #: Asks for an oestrogen receptor and a gene that only the trial-matching example has together.
@@ -150,6 +162,47 @@ def test_the_same_input_in_another_order_and_twice_gives_equal_tables(
     with platform.db.transaction() as cur:
         again = objects.ledger_rows(cur, TENANT)[before:]
     assert all(row["duplicates"] == row["entries"] and row["balances"] for row in again)
+
+
+def test_nothing_of_a_patient_is_in_dagsters_tables_logs_or_stores(by_daemon: Run) -> None:
+    """Last: it lands one more file, whose broken entries make the daemon's runs talk about them."""
+    platform = by_daemon.platform
+    patient = {"resourceType": "Patient", "id": CANARY, "gender": "female", "name": [{"family": CANARY}]}
+    broken = {"resourceType": "Observation", "id": CANARY, "valueString": CANARY, CANARY: CANARY}
+    entries = [{"resource": each} for each in (patient, {**patient, "id": "second"}, broken)]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    landed = sender.send(platform, "", json.dumps(bundle).encode(), sender.BUNDLE, tenant=TENANT, feed="emr")
+    wait_for(platform, [landed.object], timeout_s=120)
+    home = platform.settings.home
+    places = {str(file): file.read_bytes() for part in ("logs", "dagster") for file in _under(home / part)}
+    places |= {str(file): file.read_bytes() for file in _under(home / "data")}
+    places |= dict(_rows_of_postgres(platform))
+    places |= dict(_compute_logs(platform))
+    assert any(b"decrypted_fhir" in data for place, data in places.items() if "event_logs" in place)
+    assert any("compute log" in place for place in places)
+    for term in (CANARY, *REAL_NAMES):
+        assert [place for place, data in places.items() if term.encode() in data] == []
+
+
+def _under(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.is_file())
+
+
+def _rows_of_postgres(platform: Platform) -> Iterator[tuple[str, bytes]]:
+    with platform.db.transaction() as cur:
+        cur.execute("SET bytea_output = 'escape'")
+        cur.execute("SELECT schemaname, tablename FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)'")
+        for schema, table in cur.fetchall():
+            cur.execute(f'SELECT string_agg(t::text, chr(10)) FROM "{schema}"."{table}" AS t')  # noqa: S608
+            ((text,),) = cur.fetchall()
+            yield f"table {schema}.{table}", (text or "").encode()
+
+
+def _compute_logs(platform: Platform) -> Iterator[tuple[str, bytes]]:
+    bucket = platform.settings.logs_bucket
+    for page in platform.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for item in page.get("Contents", []):
+            yield f"compute log {item['Key']}", platform.s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
 
 
 def _files(corpus: Path) -> list[Path]:
