@@ -1,0 +1,18 @@
+"""The jobs: few, each with one purpose; a module per concern, without domain logic."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from spv_platform.jobs.assets import build_analytics, feed_history, process_batch, refresh_trials, relay_notifications
+from spv_platform.jobs.compaction import compact
+from spv_platform.jobs.decisions import decide_batch
+
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    process_batch,
+    refresh_trials,
+    feed_history,
+    relay_notifications,
+    build_analytics,
+    compact,
+    decide_batch,
+]
