@@ -3,7 +3,7 @@
 import dagster as dg
 from dagster._core.definitions.dependency import NodeHandle
 
-from spv_platform.assets.common import TENANT
+from spv_platform.assets.common import FRESHNESS, TENANT
 from spv_platform.definitions import build_defs
 
 
@@ -23,6 +23,37 @@ def test_assets_have_the_groups_dependencies_owners_and_descriptions_that_people
         "analyst_tables": ("analytics", ["approved_patients"]),
     }
     assert all(node.owners and node.description and node.kinds for node in graph.asset_nodes)
+
+
+def test_every_tenant_asset_has_the_one_freshness_policy() -> None:
+    graph = build_defs().resolve_asset_graph()
+    fresh = {node.key.to_user_string() for node in graph.asset_nodes if node.freshness_policy == FRESHNESS}
+    assert fresh == {node.key.to_user_string() for node in graph.asset_nodes} - {"trial_criteria"}
+
+
+def test_column_lineage_leads_from_the_approvals_back_to_the_source_tables() -> None:
+    graph = build_defs().resolve_asset_graph()
+    columns = {
+        node.key: {column.name for column in node.metadata["dagster/column_schema"].columns}
+        for node in graph.asset_nodes
+        if "dagster/column_schema" in node.metadata
+    }
+
+    def sources(asset: str, column: str) -> set[tuple[str, str]]:
+        metadata = graph.get(dg.AssetKey(asset)).metadata
+        if "dagster/column_lineage" not in metadata:
+            return {(asset, column)}
+        found: set[tuple[str, str]] = set()
+        for dep in metadata["dagster/column_lineage"].deps_by_column.get(column, []):
+            assert dep.column_name in columns[dep.asset_key]
+            found |= sources(dep.asset_key.to_user_string(), dep.column_name)
+        return found
+
+    assert sources("approved_patients", "person_id") == {
+        ("decrypted_fhir", f"patient.{column}") for column in ("identifier", "birth_date", "gender")
+    }
+    assert ("decrypted_fhir", "observation.component") in sources("approved_patients", "cohort")
+    assert ("trial_criteria", "criteria") in sources("approved_patients", "cohort")
 
 
 def test_jobs_and_sensors_are_few_and_described() -> None:

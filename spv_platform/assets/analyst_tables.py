@@ -4,7 +4,7 @@ import dagster as dg
 
 from spv_platform.analytics.tables import TABLES
 from spv_platform.assets.approved_patients import approved_patients
-from spv_platform.assets.common import OWNERS, TENANT, shown_failures
+from spv_platform.assets.common import FRESHNESS, OWNERS, TENANT, shown_failures
 from spv_platform.resources.platform import PlatformResource
 
 
@@ -14,6 +14,7 @@ from spv_platform.resources.platform import PlatformResource
     deps=[approved_patients],
     kinds={"deltalake", "polars"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
     metadata={"tables": dg.MetadataValue.json({table.name: table.description for table in TABLES})},
 )
 def analyst_tables(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:

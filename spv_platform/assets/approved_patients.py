@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from spv_platform.assets.common import NOTHING_TO_DO, OWNERS, TENANT, gate_check, table_schema
+from spv_platform.assets.common import (
+    FRESHNESS,
+    NOTHING_TO_DO,
+    OWNERS,
+    TENANT,
+    column_lineage,
+    gate_check,
+    table_schema,
+)
 from spv_platform.assets.patient_view import patient_view
 from spv_platform.assets.trial_criteria import trial_criteria
 from spv_platform.pipeline.claims import Holding
@@ -34,7 +42,11 @@ APPROVALS_CHECK = dg.AssetCheckSpec(
     deps=[patient_view, trial_criteria],
     kinds={"polars", "deltalake", "postgres"},
     owners=OWNERS,
-    metadata={"dagster/column_schema": table_schema(APPROVED_PATIENTS.columns)},
+    freshness_policy=FRESHNESS,
+    metadata={
+        "dagster/column_schema": table_schema(APPROVED_PATIENTS.columns),
+        "dagster/column_lineage": column_lineage(APPROVED_PATIENTS.columns),
+    },
     check_specs=[APPROVALS_CHECK],
 )
 def approved_patients(

@@ -3,12 +3,14 @@
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from spv_platform.errors import PermanentError, SpvError, UsageError
 from spv_platform.lake.describe import DerivedColumn, Phi
+from spv_platform.lake.tables import TABLES
 from spv_platform.pipeline.claims import Holding, hold
 from spv_platform.pipeline.platform import Platform
 
@@ -20,6 +22,11 @@ TENANT = dg.DynamicPartitionsDefinition(name="tenant")
 #: Run tag that names the batch; a run without it takes what waits.
 BATCH_TAG = "spv/batch"
 OWNERS = ["team:data-platform"]
+#: Of every asset that a batch makes. Nothing that lands for so long is worth a look, not yet an alarm: a practice can
+#: be closed for a weekend.
+FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=1), fail_window=timedelta(days=4))
+
+_RESOURCE_TABLES = frozenset(table.name for table in TABLES)
 
 NOTHING_TO_DO = {"outcome": "nothing to do: nothing waits, or the batch is already published or set aside"}
 
@@ -122,6 +129,20 @@ def table_schema(columns: Iterable[DerivedColumn]) -> dg.TableSchema:
             for column in columns
         ]
     )
+
+
+def column_lineage(columns: Iterable[DerivedColumn]) -> dg.TableColumnLineage:
+    """Which columns of other assets a described table's columns are made of."""
+    return dg.TableColumnLineage(
+        {column.name: [_dependency(source) for source in column.sources] for column in columns if column.sources}
+    )
+
+
+def _dependency(source: str) -> dg.TableColumnDep:
+    table, _, column = source.partition(".")
+    if table in _RESOURCE_TABLES:  # the asset holds all of them, so its columns have the table in their names
+        return dg.TableColumnDep(dg.AssetKey("decrypted_fhir"), source)
+    return dg.TableColumnDep(dg.AssetKey(table), column)
 
 
 def phi_tag(phi: Phi) -> dict[str, str]:

@@ -4,7 +4,7 @@ import dataclasses
 
 import dagster as dg
 
-from spv_platform.assets.common import NOTHING_TO_DO, OWNERS, TENANT, batch_of, phi_tag
+from spv_platform.assets.common import FRESHNESS, NOTHING_TO_DO, OWNERS, TENANT, batch_of, phi_tag
 from spv_platform.assets.raw_bundles import raw_bundles
 from spv_platform.lake.tables import TABLES
 from spv_platform.resources.platform import PlatformResource
@@ -16,6 +16,7 @@ from spv_platform.resources.platform import PlatformResource
     deps=[raw_bundles],
     kinds={"fhir", "parquet"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
     metadata={
         "dagster/column_schema": dg.TableSchema(
             [

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from spv_platform.assets.approved_patients import approved_patients
-from spv_platform.assets.common import BATCH_TAG, OWNERS, TENANT, shown_failures
+from spv_platform.assets.common import BATCH_TAG, FRESHNESS, OWNERS, TENANT, shown_failures
 from spv_platform.errors import SpvError
 from spv_platform.resources.platform import PlatformResource
 
@@ -17,6 +17,7 @@ _WITHIN_A_BATCH_S = 5.0
     deps=[approved_patients],
     kinds={"mongodb"},
     owners=OWNERS,
+    freshness_policy=FRESHNESS,
 )
 def patient_history(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
     """Documents per person, version of a person's view, and approval event; identifiers encrypted by the client.

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from spv_platform.assets.common import NOTHING_TO_DO, OWNERS, TENANT, batch_of, table_schema
+from spv_platform.assets.common import FRESHNESS, NOTHING_TO_DO, OWNERS, TENANT, batch_of, column_lineage, table_schema
 from spv_platform.assets.decrypted_fhir import decrypted_fhir
 from spv_platform.resources.platform import PlatformResource
 from spv_platform.view.tables import COLUMNS
@@ -14,7 +14,11 @@ from spv_platform.view.tables import COLUMNS
     deps=[decrypted_fhir],
     kinds={"polars", "deltalake"},
     owners=OWNERS,
-    metadata={"dagster/column_schema": table_schema(COLUMNS)},
+    freshness_policy=FRESHNESS,
+    metadata={
+        "dagster/column_schema": table_schema(COLUMNS),
+        "dagster/column_lineage": column_lineage(COLUMNS),
+    },
 )
 def patient_view(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
     """One current view per person across sources: candidates, published with the approvals in one commit."""

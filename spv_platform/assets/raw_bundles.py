@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from spv_platform.assets.common import NOTHING_TO_DO, OWNERS, TENANT, batch_of
+from spv_platform.assets.common import FRESHNESS, NOTHING_TO_DO, OWNERS, TENANT, batch_of
 from spv_platform.ledger import objects
 from spv_platform.resources.platform import PlatformResource
 
 
-@dg.asset(partitions_def=TENANT, group_name="landing", kinds={"s3"}, owners=OWNERS)
+@dg.asset(partitions_def=TENANT, group_name="landing", kinds={"s3"}, owners=OWNERS, freshness_policy=FRESHNESS)
 def raw_bundles(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
     """Sealed objects of one batch, claimed in the ledger: tickets (bucket, key, version), never payloads."""
     with batch_of(context, platform.open()) as holding:

@@ -2,11 +2,17 @@
 
 import dagster as dg
 
-from spv_platform.assets.common import OWNERS
+from spv_platform.assets.common import OWNERS, table_schema
 from spv_platform.resources.platform import PlatformResource
+from spv_platform.trials.tables import CRITERIA_COLUMNS
 
 
-@dg.asset(group_name="trials", kinds={"yaml", "postgres"}, owners=OWNERS)
+@dg.asset(
+    group_name="trials",
+    kinds={"yaml", "postgres"},
+    owners=OWNERS,
+    metadata={"dagster/column_schema": table_schema(CRITERIA_COLUMNS)},
+)
 def trial_criteria(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
     """Criteria of every trial with its registry status, as one version; a new version re-matches every tenant."""
     from spv_platform.pipeline.criteria import refresh_criteria

@@ -173,12 +173,17 @@ SYSTEM_COLUMNS: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class DerivedColumn:
-    """One column of a table that is derived from others: its type, what it means, how it may identify a person."""
+    """One column of a table that is derived from others: its type, what it means, how it may identify a person.
+
+    Attributes:
+        sources: the columns that it is made of, as `table.column`.
+    """
 
     name: str
     dtype: pl.DataType
     description: str
     phi: Phi = Phi.CLINICAL
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A row is one version of one answer: per key the row with the greatest `_seq` is 
 `deleted` is none.
 """
 
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -20,6 +21,32 @@ EVIDENCE: dict[str, pl.DataType] = {
     "summary": pl.String(),
 }
 
+
+#: What the asset `trial_criteria` is read for: its columns, each with what it means.
+CRITERIA_COLUMNS: tuple[DerivedColumn, ...] = (
+    DerivedColumn("trial", pl.String(), "Registry id of the trial.", Phi.NONE),
+    DerivedColumn("title", pl.String(), "Title of the trial.", Phi.NONE),
+    DerivedColumn("version", pl.Int64(), "Version of the trial's criteria.", Phi.NONE),
+    DerivedColumn("cohort", pl.String(), "Cohort of the trial.", Phi.NONE),
+    DerivedColumn("cohort_title", pl.String(), "Title of the cohort.", Phi.NONE),
+    DerivedColumn("criteria", pl.String(), "What the cohort asks for; gating criteria decide.", Phi.NONE),
+    DerivedColumn("status", pl.String(), "Whether trial and cohort take patients, by the registry.", Phi.NONE),
+)
+
+
+def _criteria(*columns: str) -> tuple[str, ...]:
+    return tuple(f"trial_criteria.{column}" for column in columns)
+
+
+#: What an approval rests on: everything of the view that a criterion can weigh, and what rules anybody out.
+_WEIGHED = tuple(
+    f"patient_view.{column}"
+    for column in (
+        *("gender", "birth_sex", "birth_date", "deceased", "opted_out", "problems", "cancers", "metastases", "stages"),
+        *("tnm", "ecog", "karnofsky", "tumor_markers", "variants", "regions_studied", "tmb", "msi", "medications"),
+        *("allergies", "procedures", "immunizations", "latest_results"),
+    )
+)
 
 _PERSON = DerivedColumn("person_id", pl.String(), "The person's enterprise id.", Phi.QUASI)
 _TRIAL = DerivedColumn("trial", pl.String(), "Registry id of the trial.", Phi.NONE)
@@ -69,14 +96,22 @@ APPROVED_PATIENTS = DerivedTable(
     "approved_patients",
     ("person_id", "trial", "cohort"),
     (
-        _PERSON,
-        _TRIAL,
-        _COHORT,
-        DerivedColumn("trial_title", pl.String(), "Title of the trial.", Phi.NONE),
-        DerivedColumn("cohort_title", pl.String(), "Title of the cohort.", Phi.NONE),
-        DerivedColumn("trial_version", pl.Int64(), "Version of the criteria that approved.", Phi.NONE),
+        replace(_PERSON, sources=("patient_view.person_id",)),
+        replace(_TRIAL, sources=_criteria("trial")),
+        replace(_COHORT, sources=(*_criteria("cohort", "criteria", "status"), *_WEIGHED)),
+        DerivedColumn("trial_title", pl.String(), "Title of the trial.", Phi.NONE, _criteria("title")),
+        DerivedColumn("cohort_title", pl.String(), "Title of the cohort.", Phi.NONE, _criteria("cohort_title")),
+        DerivedColumn(
+            "trial_version", pl.Int64(), "Version of the criteria that approved.", Phi.NONE, _criteria("version")
+        ),
         DerivedColumn("wording", pl.String(), "What the approval means.", Phi.NONE),
-        DerivedColumn("for_clinic", pl.List(pl.String), "What the clinic has to check, in words.", Phi.NONE),
+        DerivedColumn(
+            "for_clinic",
+            pl.List(pl.String),
+            "What the clinic has to check, in words.",
+            Phi.NONE,
+            _criteria("criteria"),
+        ),
         _AS_OF,
     ),
     "Persons who are potentially eligible for a cohort; a clinician has to confirm.",
