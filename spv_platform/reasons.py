@@ -57,6 +57,11 @@ REASONS: dict[str, Reason] = {
     "gate_unevaluable": Reason(
         "batch", "A quality gate could not be evaluated.", "See where: `spv batch show`; mend it, then release it."
     ),
+    "does_not_balance": Reason(
+        "batch",
+        "The rows to be published are not those that the ledger counted.",
+        "Report it with the numbers of `spv batch show`; then release it.",
+    ),
     "attempts_exhausted": Reason("batch", "The batch failed at every attempt.", "Look at the runs' errors."),
     "tenant_removed": Reason("batch", "The tenant was removed.", "Nothing to do, or add the tenant again."),
     "internal_error": Reason("batch", "A defect of the platform.", "Report it with the run's id."),

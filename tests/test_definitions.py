@@ -54,6 +54,12 @@ def test_column_lineage_leads_from_the_approvals_back_to_the_source_tables() -> 
     }
     assert ("decrypted_fhir", "observation.component") in sources("approved_patients", "cohort")
     assert ("trial_criteria", "criteria") in sources("approved_patients", "cohort")
+    (cohort,) = (
+        column
+        for column in graph.get(dg.AssetKey("approved_patients")).metadata["dagster/column_schema"].columns
+        if column.name == "cohort"
+    )
+    assert "Made of: trial_criteria (cohort, criteria, status); patient_view (gender, " in cohort.description
 
 
 def test_jobs_and_sensors_are_few_and_described() -> None:

@@ -123,9 +123,7 @@ def table_schema(columns: Iterable[DerivedColumn]) -> dg.TableSchema:
     """A described table's columns, for the Dagster UI."""
     return dg.TableSchema(
         [
-            dg.TableColumn(
-                column.name, type=str(column.dtype), description=column.description, tags=phi_tag(column.phi)
-            )
+            dg.TableColumn(column.name, type=str(column.dtype), description=column.meaning, tags=phi_tag(column.phi))
             for column in columns
         ]
     )

@@ -185,6 +185,16 @@ class DerivedColumn:
     phi: Phi = Phi.CLINICAL
     sources: tuple[str, ...] = ()
 
+    @property
+    def meaning(self) -> str:
+        """The description, and the sources by table."""
+        by_table: dict[str, list[str]] = {}
+        for source in self.sources:
+            table, _, column = source.partition(".")
+            by_table.setdefault(table, []).append(column)
+        made_of = "; ".join(f"{table} ({', '.join(columns)})" for table, columns in by_table.items())
+        return f"{self.description} Made of: {made_of}." if made_of else self.description
+
 
 @dataclass(frozen=True)
 class DerivedTable:

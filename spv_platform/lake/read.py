@@ -92,6 +92,12 @@ class Reader:
         base, tail = self._parts(table)
         return merged(self.lake, self.tenant, self.lake.spec(table), base, tail)
 
+    def stored_rows(self, table: str) -> int:
+        """Rows of the table's log at its pinned version, by the statistics of its files."""
+        with store_errors(f"table {table}"):
+            files = self.lake.open(self.tenant, "log", table, self.tables[table]["log"]).get_add_actions(flatten=True)
+        return sum(files.column("num_records").to_pylist())
+
     def versions(self, table: str) -> pl.LazyFrame:
         """All that was ever published of a table, tombstones included: of a resource table one row per version."""
         spec = self.lake.spec(table)

@@ -12,4 +12,6 @@ DERIVED_TABLES: dict[str, TableSpec] = {
 UNOWNED_VERSION = TableSpec(
     "unowned_version", {name: SCHEMA[name] for name in VERSION_COLUMNS}, RESOURCE_KEY, "resource"
 )
+#: The tables whose rows are entries of objects.
+RESOURCE_TABLE_NAMES: tuple[str, ...] = tuple(spec.name for spec in RESOURCE_TABLES)
 ALL_TABLES: tuple[TableSpec, ...] = (*RESOURCE_TABLES, UNOWNED_VERSION, *DERIVED_TABLES.values())

@@ -58,7 +58,7 @@ def _resource(table: Table) -> str:
 
 
 def _derived(table: DerivedTable) -> str:
-    rows = [(f"`{column.name}`", _type(column.dtype), column.phi, column.description) for column in table.columns]
+    rows = [(f"`{column.name}`", _type(column.dtype), column.phi, column.meaning) for column in table.columns]
     return _section(table.name, f"{table.description} Key: {', '.join(table.key)}.", rows)
 
 

@@ -10,10 +10,20 @@ import polars as pl
 from spv_platform import faults
 from spv_platform.lake.publish import adopt
 from spv_platform.lake.stage import StagedFile, stage_all
-from spv_platform.ledger import approvals, batches, criteria, leases, objects, publications, records, tenants
+from spv_platform.ledger import (
+    approvals,
+    batches,
+    criteria,
+    leases,
+    objects,
+    publications,
+    reconciliation,
+    records,
+    tenants,
+)
 from spv_platform.ledger.approvals import Approval, Verdict
 from spv_platform.pipeline import news
-from spv_platform.pipeline.catalog import DERIVED_TABLES
+from spv_platform.pipeline.catalog import DERIVED_TABLES, RESOURCE_TABLE_NAMES
 from spv_platform.pipeline.claims import Holding, let_go
 from spv_platform.pipeline.criteria import load_criteria
 from spv_platform.pipeline.gate import pass_approvals_gate, pass_view_gate
@@ -60,7 +70,7 @@ def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
     Raises:
         GateRefusedError: a gate refused the batch; nothing became visible.
         LeaseLostError: the batch or the publish lease is no longer ours; nothing became visible.
-        PermanentError: `tenant_removed`; nothing became visible.
+        PermanentError: `tenant_removed` or `does_not_balance`; nothing became visible.
         TransientError: a store did not answer.
     """
     claim = holding.claim
@@ -77,6 +87,7 @@ def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
         for file in derived:
             publications.add_staged_file(cur, claim.batch_id, claim.attempt, file)
         files = publications.staged_files(cur, claim.batch_id, claim.attempt)
+        rows = reconciliation.check_batch(cur, claim, files, RESOURCE_TABLE_NAMES)
         faults.point("before_files_added")
         pins = _adopt(platform, claim.tenant, prepared, [StagedFile(*file) for file in files])
         faults.point("after_files_added")
@@ -91,7 +102,12 @@ def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
             prepared.seq,
             tables=pins,
             criteria_version=matched.criteria_version,
-            counts={"persons": len(prepared.persons), "approved": approved, "newly_approved": len(new)},
+            counts={
+                "rows": rows,
+                "persons": len(prepared.persons),
+                "approved": approved,
+                "newly_approved": len(new),
+            },
         )
         batches.mark_published(cur, claim)
         landed = min((item.landed_at for item in objects.of_batch(cur, claim.batch_id)), default=None)

@@ -46,6 +46,10 @@ class TenantReader:
         """Number of current rows."""
         return int(self.current(table).select(pl.len()).collect().item())
 
+    def stored_rows(self, table: str) -> int:
+        """Rows of everything that was ever published of a table, as its Delta log counts them."""
+        return self.lake_reader.stored_rows(table)
+
     def tail(self, table: str) -> tuple[int, int]:
         """Files and rows that were published after the table's base was made."""
         after = (self.publication.tables[table].get("base_seq") or 0) if self.publication else 0
