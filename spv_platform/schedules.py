@@ -3,7 +3,7 @@
 import dagster as dg
 
 from spv_platform.assets.common import TENANT
-from spv_platform.jobs import build_analytics
+from spv_platform.jobs import build_analytics, check_ledger
 
 
 @dg.schedule(
@@ -21,4 +21,12 @@ def analytics_nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunReque
     return [dg.RunRequest(run_key=f"{tenant}:{day}", partition_key=tenant) for tenant in sorted(tenants)]
 
 
-SCHEDULES: list[dg.ScheduleDefinition] = [analytics_nightly]
+check_ledger_nightly = dg.ScheduleDefinition(
+    name="check_ledger_nightly",
+    job=check_ledger,
+    cron_schedule="30 4 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Holds the ledger against the tables each night.",
+)
+
+SCHEDULES: list[dg.ScheduleDefinition] = [analytics_nightly, check_ledger_nightly]

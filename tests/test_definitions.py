@@ -71,6 +71,7 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
         "feed_history",
         "relay_notifications",
         "build_analytics",
+        "check_ledger",
         "compact",
         "decide_batch",
     }
@@ -89,12 +90,12 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
 
 def test_schedules_are_few_and_described() -> None:
     schedules = {schedule.name: schedule for schedule in build_defs().get_repository_def().schedule_defs}
-    assert set(schedules) == {"analytics_nightly"}
+    assert set(schedules) == {"analytics_nightly", "check_ledger_nightly"}
     assert all(schedule.description for schedule in schedules.values())
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules.values())
 
 
-def test_every_gate_is_a_blocking_check_partitioned_by_tenant_and_the_standing_check_is_about_all() -> None:
+def test_every_gate_is_a_blocking_check_and_standing_checks_block_nothing() -> None:
     graph = build_defs().resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.asset_check_keys]
     assert {(node.key.asset_key.to_user_string(), node.key.name): node.blocking for node in nodes} == {
@@ -102,9 +103,13 @@ def test_every_gate_is_a_blocking_check_partitioned_by_tenant_and_the_standing_c
         ("decrypted_fhir", "staged_rows_are_plausible"): True,
         ("patient_view", "every_person_has_one_view_with_a_source"): True,
         ("approved_patients", "approvals_keep_the_rules"): True,
+        ("approved_patients", "the_ledger_balances"): False,
     }
     assert all(node.description for node in nodes)
-    assert {node.blocking: node.partitions_def for node in nodes} == {True: TENANT, False: None}
+    assert {node.key.name for node in nodes if node.partitions_def != TENANT} == {
+        "no_batch_is_set_aside",
+        "the_ledger_balances",
+    }
 
 
 def test_a_run_of_a_batch_leads_through_the_gates_and_leaves_the_standing_check_to_its_sensor() -> None:

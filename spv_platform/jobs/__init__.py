@@ -3,7 +3,14 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from spv_platform.jobs.assets import build_analytics, feed_history, process_batch, refresh_trials, relay_notifications
+from spv_platform.jobs.assets import (
+    build_analytics,
+    check_ledger,
+    feed_history,
+    process_batch,
+    refresh_trials,
+    relay_notifications,
+)
 from spv_platform.jobs.compaction import compact
 from spv_platform.jobs.decisions import decide_batch
 
@@ -13,6 +20,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     feed_history,
     relay_notifications,
     build_analytics,
+    check_ledger,
     compact,
     decide_batch,
 ]

@@ -4,12 +4,14 @@ import dagster as dg
 
 from spv_platform.assets import TENANT_ASSETS, analyst_tables, patient_history, practice_notifications, trial_criteria
 from spv_platform.assets.common import TENANT
+from spv_platform.checks.ledger_balances import the_ledger_balances
 from spv_platform.checks.set_aside import no_batch_is_set_aside
 
 process_batch = dg.define_asset_job(
     "process_batch",
-    # The standing check would say what was before this run; its sensor reports what is.
-    selection=dg.AssetSelection.assets(*TENANT_ASSETS) - dg.AssetSelection.checks(no_batch_is_set_aside),
+    # The standing checks are about more than this run: a sensor and a schedule see to them.
+    selection=dg.AssetSelection.assets(*TENANT_ASSETS)
+    - dg.AssetSelection.checks(no_batch_is_set_aside, the_ledger_balances),
     partitions_def=TENANT,
     description="Carries one batch of one tenant from sealed objects to approved patients.",
 )
@@ -39,4 +41,10 @@ build_analytics = dg.define_asset_job(
     selection=dg.AssetSelection.assets(analyst_tables),
     partitions_def=TENANT,
     description="Makes the analyst tables of a tenant anew; the nightly schedule asks for it.",
+)
+
+check_ledger = dg.define_asset_job(
+    "check_ledger",
+    selection=dg.AssetSelection.checks(the_ledger_balances),
+    description="Holds the ledger against the tables of every tenant; the nightly schedule asks for it.",
 )

@@ -294,3 +294,31 @@ ALTER TABLE ops.outbox ADD COLUMN IF NOT EXISTS dead_at timestamptz;
 CREATE INDEX IF NOT EXISTS outbox_waiting ON ops.outbox (tenant, next_attempt_at)
     WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_digest ON ops.outbox (digest_id);
+
+-- What happened to each batch, and when: written by the database, so that no way around it exists.
+CREATE TABLE IF NOT EXISTS ops.batch_step (
+    batch_id text NOT NULL REFERENCES ops.batch,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    step text NOT NULL, -- `requested`, or the state that the batch came to
+    attempt int NOT NULL,
+    run_id text,
+    reason text
+);
+CREATE INDEX IF NOT EXISTS batch_step_batch ON ops.batch_step (batch_id, at);
+CREATE OR REPLACE FUNCTION ops.note_step() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ops.batch_step (batch_id, step, attempt, run_id, reason) VALUES (
+        NEW.batch_id,
+        CASE WHEN TG_OP = 'UPDATE' AND NEW.state = OLD.state AND NEW.attempt = OLD.attempt
+            THEN 'requested' ELSE NEW.state END,
+        NEW.attempt, NEW.run_id, NEW.reason
+    );
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER batch_formed AFTER INSERT ON ops.batch
+    FOR EACH ROW EXECUTE FUNCTION ops.note_step();
+CREATE OR REPLACE TRIGGER batch_moved AFTER UPDATE OF state, attempt, requested_at ON ops.batch
+    FOR EACH ROW WHEN (
+        NEW.state <> OLD.state OR NEW.attempt <> OLD.attempt
+        OR NEW.requested_at > coalesce(OLD.requested_at, '-infinity')
+    ) EXECUTE FUNCTION ops.note_step();

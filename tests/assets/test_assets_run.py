@@ -10,6 +10,7 @@ import pytest
 from spv_platform.assets import TENANT_ASSETS
 from spv_platform.assets.common import BATCH_TAG
 from spv_platform.checks import CHECKS
+from spv_platform.definitions import build_defs
 from spv_platform.ledger import batches, objects
 from spv_platform.pipeline.discover import discover, form_batches
 from spv_platform.pipeline.platform import Platform
@@ -181,3 +182,21 @@ def _patient(name: str) -> dict[str, Any]:
 def _land(platform: Platform, *resources: dict[str, Any]) -> None:
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
     send(platform, "", json.dumps(bundle).encode(), BUNDLE, tenant="north", feed="emr")
+
+
+def test_the_check_of_the_ledger_is_red_where_rows_were_lost(platform: Platform, instance: dg.DagsterInstance) -> None:
+    _land(platform, _patient("a"))
+    discover(platform)
+    assert _run(instance).success
+    assert _checked(instance).passed
+    with platform.db.transaction() as cur:
+        cur.execute("DELETE FROM ops.staged_file WHERE table_name = 'patient'")
+    evaluation = _checked(instance)
+    assert not evaluation.passed
+    assert evaluation.metadata["north: rows of table patient"].value == "1, not 0"
+
+
+def _checked(instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+    result = build_defs({"platform": Opened()}).resolve_job_def("check_ledger").execute_in_process(instance=instance)
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
