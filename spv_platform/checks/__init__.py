@@ -8,9 +8,7 @@ from spv_platform.checks.ledger_balances import the_ledger_balances
 from spv_platform.checks.set_aside import no_batch_is_set_aside
 from spv_platform.checks.staged_batch import staged_rows_are_plausible
 
-CHECKS = [
-    no_batch_is_set_aside,
-    staged_rows_are_plausible,
-    every_person_has_one_view_with_a_source,
-    the_ledger_balances,
-]
+GATES = [staged_rows_are_plausible, every_person_has_one_view_with_a_source]
+#: About more than one batch, and not part of its run: a sensor or a schedule sees to them.
+STANDING = [no_batch_is_set_aside, the_ledger_balances]
+CHECKS = [*GATES, *STANDING]

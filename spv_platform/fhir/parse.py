@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -15,12 +16,11 @@ import polars as pl
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
 from spv_platform.fhir.contract import Problem
-from spv_platform.fhir.datatypes import Reference
 from spv_platform.fhir.frames import frame_of
 from spv_platform.fhir.identify import identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, projector_of
-from spv_platform.fhir.references import OPEN_ENDS, Identified, Resolved, Resolver, target_type, text_of
+from spv_platform.fhir.references import EntryReferences, Identified, Known, Resolver
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.lake.describe import Table
@@ -54,7 +54,7 @@ class QueuedReference:
 
     Attributes:
         target_type: the type pointed to, where the reference says so.
-        reference_text: as sent; for a logical reference `system|value` of its identifier.
+        reference_text: what it asks for (`fhir.references.target_of`); as sent where that is nothing to look up.
         how: see `fhir.references`.
         count: how many rows' references.
     """
@@ -110,6 +110,7 @@ def parse_object(
     source_object: str,
     batch_id: str,
     max_entries: int,
+    known: Known = MappingProxyType({}),
     check: Check = contract.check,
 ) -> ParsedObject:
     """Parse one opened object.
@@ -122,6 +123,7 @@ def parse_object(
         source_object: SHA-256 of the data, hex.
         batch_id: the batch that carries it.
         max_entries: most entries that are taken.
+        known: resources of other objects of the feed that open references may mean.
         check: the contract that every resource must meet.
 
     Raises:
@@ -145,7 +147,7 @@ def parse_object(
             continue
         versions.append(version)
     origin = Origin(source, source_object, landing_seq, batch_id)
-    rows = _Rows(parts, Resolver(names), origin)
+    rows = _Rows(parts, Resolver(names), known, origin)
     projected: list[Version] = []
     for version in versions:
         try:
@@ -188,9 +190,10 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
 class _Rows:
     """Collects the rows of one object, table by table, as frames of bounded chunks."""
 
-    def __init__(self, parts: Split, resolver: Resolver, origin: Origin) -> None:
+    def __init__(self, parts: Split, resolver: Resolver, known: Known, origin: Origin) -> None:
         self._entries = parts.entries
         self._resolver = resolver
+        self._known = known
         self._origin = origin
         self._pending: dict[str, list[tuple[Any, ...]]] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {}
@@ -201,18 +204,11 @@ class _Rows:
         if version.deleted:
             return
         table = table_of(version.resource_type)
-        open_ends: list[_OpenEnd] = []
-
-        def resolve(reference: Reference) -> Resolved | None:
-            resolved = self._resolver.resolve(reference, version.full_url)
-            if resolved and resolved.how in OPEN_ENDS:
-                open_ends.append((target_type(reference), text_of(reference), resolved.how))
-            return resolved
-
+        resolve = EntryReferences(self._resolver, version.full_url, self._known)
         raw = self._entries[version.entry].raw or b""
         self._append(table, projector_of(table).row(version, raw, self._origin, resolve))
-        if open_ends:
-            self._open_ends[version.entry] = open_ends
+        if resolve.open_ends:
+            self._open_ends[version.entry] = resolve.open_ends
 
     def tables(self, winners: list[Version]) -> dict[str, pl.DataFrame]:
         """The frames of the winning versions."""

@@ -16,6 +16,7 @@ from spv_platform.fhir.frames import arrow_schema
 from spv_platform.fhir.kinds import CONVERT, Convert, Resolve
 from spv_platform.fhir.paths import Getter, getter_of, lenient, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
+from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
 from spv_platform.lake.describe import PHYSICAL, SYSTEM_COLUMNS, Table
 
 #: Reads a number as its text, so that no number is out of range.
@@ -86,14 +87,14 @@ class Projector:
         )
         self._width = len(table.schema) - len(SYSTEM_COLUMNS)
 
-    def row(self, version: Version, raw: bytes, origin: Origin, resolve: Resolve) -> tuple[Any, ...]:
+    def row(self, version: Version, raw: bytes, origin: Origin, resolve: EntryReferences) -> tuple[Any, ...]:
         """The row of one resource, in the order of the table's schema.
 
         Args:
             version: what is known of it.
             raw: its JSON text.
             origin: where it comes from.
-            resolve: resolves the references that stand in it.
+            resolve: resolves the references that stand in it, and counts candidates.
 
         Raises:
             EntryRefusedError: an element is not of the type that FHIR gives it.
@@ -114,12 +115,12 @@ class Projector:
             except ValueError:
                 raise refused("invalid_resource", _pointer(path, resource)) from None
         patient_id = _patient_id(version, self._patient, resource, resolve)
-        return (*_system(version, origin, patient_id, extensions), *values)
+        return (*_system(version, origin, patient_id, extensions, resolve.candidates), *values)
 
     def tombstone(self, version: Version, origin: Origin) -> tuple[Any, ...]:
         """The row of a deleted resource: every described column is null."""
         patient_id = version.resource_id if version.resource_type == "Patient" else None
-        return (*_system(version, origin, patient_id, None), *(None,) * self._width)
+        return (*_system(version, origin, patient_id, None, None), *(None,) * self._width)
 
 
 def projector_of(table: Table) -> Projector:
@@ -137,7 +138,13 @@ def extension_urls(raw: bytes) -> list[str] | None:
     return sorted(_urls(_any_decoder.decode(raw))) or None
 
 
-def _system(version: Version, origin: Origin, patient_id: str | None, extensions: list[str] | None) -> tuple[Any, ...]:
+def _system(
+    version: Version,
+    origin: Origin,
+    patient_id: str | None,
+    extensions: list[str] | None,
+    candidates: int | None,
+) -> tuple[Any, ...]:
     return (
         origin.source,
         version.resource_type,
@@ -152,8 +159,10 @@ def _system(version: Version, origin: Origin, patient_id: str | None, extensions
         extensions,
         origin.source_object,
         version.entry,
+        version.full_url if version.resource_type in SOUGHT_TYPES else None,
         origin.landing_seq,
         origin.batch_id,
+        candidates,
     )
 
 

@@ -1,6 +1,7 @@
 """What a reference points to: a key `Type/id`, and how it was found.
 
-One object is resolved at a time, from its own entries; nothing is looked up elsewhere. How a reference was resolved:
+One object is resolved at a time, from its own entries. What leads out of it has a *target*, one form of what it asks
+for, and is resolved if the caller knows exactly one resource that has it. How a reference was resolved:
 
 ========== ============================================================================ =========
 how        meaning                                                                      key
@@ -10,22 +11,29 @@ full_url   an absolute URL, the fullUrl of an entry                             
 relative   `Type/id`, or the same under the base of the entry's own fullUrl             yes
 fallback   `Type/id` of an entry whose fullUrl says otherwise                           yes
 contained  `#id`                                                                        no
-conditional `Type?search`                                                               no
-logical    only an identifier                                                           no
-absolute   a URL of somewhere else                                                      no
-unresolved a urn that no entry has, or nothing that FHIR calls a reference              no
+conditional `Type?search`                                                               if known
+logical    only an identifier                                                           if known
+absolute   a URL of somewhere else                                                      if known
+unresolved a urn that no entry has, or nothing that FHIR calls a reference              if known
 ========== ============================================================================ =========
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 from spv_platform.fhir.datatypes import Identifier, Reference
 
 #: The ways that leave something to look up outside of the object.
 OPEN_ENDS = frozenset({"conditional", "logical", "absolute", "unresolved"})
+#: The types that references from other objects are looked up among: whom and whose a record is. Others are referred to
+#: within their object, and there are too many of them.
+SOUGHT_TYPES = frozenset({"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Location"})
+
+#: By (type or "", target): the keys of the resources that are known to have it.
+Known = Mapping[tuple[str, str], Sequence[str]]
 
 ID = r"[A-Za-z0-9\-.]{1,64}"
 _TYPE = r"[A-Z][A-Za-z]+"
@@ -117,6 +125,48 @@ class Resolver:
         if restful and restful["base"] == base and url not in self._by_url:
             return restful["key"], "relative"
         return None, "absolute"
+
+
+class EntryReferences:
+    """Resolves the references of one entry, and remembers which of them lead out of the object.
+
+    Attributes:
+        open_ends: (type if said, target or text, how) of each; one that is asked for twice is there twice.
+        candidates: how many resources the caller knows that they could mean; None: none leads out.
+    """
+
+    def __init__(self, resolver: "Resolver", full_url: str | None, known: Known) -> None:
+        self.open_ends: list[tuple[str | None, str, str]] = []
+        self.candidates: int | None = None
+        self._resolver, self._full_url, self._known = resolver, full_url, known
+
+    def __call__(self, reference: Reference) -> Resolved | None:
+        """Resolve one reference; see `Resolver.resolve`."""
+        resolved = self._resolver.resolve(reference, self._full_url)
+        if resolved is None or resolved.how not in OPEN_ENDS:
+            return resolved
+        type_, target = target_type(reference), target_of(reference)
+        self.open_ends.append((type_, target or text_of(reference), resolved.how))
+        keys = self._known.get((type_ or "", target), ()) if target else ()
+        self.candidates = (self.candidates or 0) + len(keys)
+        return resolved._replace(key=keys[0]) if len(keys) == 1 else resolved
+
+
+def target_of(reference: Reference) -> str | None:
+    """What a reference that leads out of its object asks for: a URL, or `identifier=system|value`; else None.
+
+    Only searches by one identifier have a target: others may come to mean something else as data comes in.
+    """
+    text = reference.reference
+    if text is None:
+        identifier = reference.identifier
+        return f"identifier={identifier.system or ''}|{identifier.value}" if identifier and identifier.value else None
+    if _SCHEME.match(text):
+        return text.partition("/_history/")[0]
+    if not _CONDITIONAL.fullmatch(text):
+        return None
+    search = parse_qsl(text.partition("?")[2])
+    return f"identifier={search[0][1]}" if [name for name, _ in search] == ["identifier"] else None
 
 
 def target_type(reference: Reference) -> str | None:

@@ -4,14 +4,12 @@ import dagster as dg
 
 from spv_platform.assets import TENANT_ASSETS, analyst_tables, patient_history, practice_notifications, trial_criteria
 from spv_platform.assets.common import TENANT
+from spv_platform.checks import STANDING
 from spv_platform.checks.ledger_balances import the_ledger_balances
-from spv_platform.checks.set_aside import no_batch_is_set_aside
 
 process_batch = dg.define_asset_job(
     "process_batch",
-    # The standing checks are about more than this run: a sensor and a schedule see to them.
-    selection=dg.AssetSelection.assets(*TENANT_ASSETS)
-    - dg.AssetSelection.checks(no_batch_is_set_aside, the_ledger_balances),
+    selection=dg.AssetSelection.assets(*TENANT_ASSETS) - dg.AssetSelection.checks(*STANDING),
     partitions_def=TENANT,
     description="Carries one batch of one tenant from sealed objects to approved patients.",
 )

@@ -166,8 +166,11 @@ SYSTEM_COLUMNS: dict[str, pl.DataType] = {
     "extension_urls": pl.List(pl.String),  # every extension url in the resource, sorted, with repetitions
     "source_object": pl.String(),  # SHA-256 of the opened object, hex: with source_entry the pointer to the master
     "source_entry": pl.Int64(),  # 0-based entry of the Bundle, or line of the NDJSON
+    "full_url": pl.String(),  # of the entry; kept for the types that references from elsewhere are looked up among
     "_landing_seq": pl.Int64(),  # the ledger's sequence number of the object
     "_batch_id": pl.String(),
+    # how many resources were known, when the row was made, that its open references could mean; null: it has none
+    "_candidates": pl.Int64(),
 }
 
 

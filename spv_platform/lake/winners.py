@@ -4,10 +4,10 @@ The rule (docs/architecture.md, "Versions and winners"): rows of equal key and d
 of a key wins: versioned before unversioned; then the later `version_time`; then, only if unversioned, the greater
 `_landing_seq` and `source_entry`; then the greater `digest`.
 
-A version is represented by one of its rows: of those with the greatest `versioned` and `version_time` the one with the
-least `source_object` and `source_entry`, so that the pointer does not depend on the order of landing. Its
-`_landing_seq` is the least of all its rows: an unversioned version keeps the place of its first landing however often
-it comes again.
+A version is represented by one of its rows: by those made when most was known of what its references mean
+(`_candidates`, which only grows), of those with the greatest `versioned` and `version_time` the one with the least
+`source_object` and `source_entry`, so that the pointer does not depend on the order of landing. Its `_landing_seq` is
+the least of all its rows: an unversioned version keeps the place of its first landing however often it comes again.
 
 What belongs here: the order of rows. What does not: where rows come from (`lake.read`) and go (`lake.compact`).
 """
@@ -26,7 +26,7 @@ _REPRESENTATIVE = {
     "source_entry": False,
 }
 #: All columns beside the key that the rule looks at.
-RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted", "_batch_id")
+RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted", "_batch_id", "_candidates")
 _LANDING, _ENTRY = "__landing", "__entry"
 #: Between the versions of a key, best first; all descending. The two private columns are null if versioned.
 _ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "digest")
@@ -37,12 +37,14 @@ def versions(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyF
 
     Args:
         frame: rows with the key columns, `digest`, `versioned`, `version_time`, `_landing_seq`, `source_object` and
-            `source_entry`; other columns ride along. `_batch_id`, where present, settles which of two rows that are
-            equal in all of these is kept.
+            `source_entry`; other columns ride along. Where present, `_candidates` goes first, and `_batch_id` settles
+            which of two rows that are equal in all of these is kept.
         key: the columns that identify a resource; not null.
     """
-    order = dict(_REPRESENTATIVE)
-    if "_batch_id" in frame.collect_schema():
+    present = frame.collect_schema()
+    order = {"_candidates": True} if "_candidates" in present else {}
+    order |= _REPRESENTATIVE
+    if "_batch_id" in present:
         order["_batch_id"] = False
     same = (*key, "digest")
     ordered = frame.sort(*same, *order, descending=[*(False for _ in same), *order.values()], nulls_last=True)

@@ -322,3 +322,18 @@ CREATE OR REPLACE TRIGGER batch_moved AFTER UPDATE OF state, attempt, requested_
         NEW.state <> OLD.state OR NEW.attempt <> OLD.attempt
         OR NEW.requested_at > coalesce(OLD.requested_at, '-infinity')
     ) EXECUTE FUNCTION ops.note_step();
+
+-- What references from other objects can be looked up by: a URL or an identifier, as an HMAC, and which resource has it.
+-- Rows are never taken away: what a resource was once known by it stays known by, whatever is processed when.
+CREATE TABLE IF NOT EXISTS ops.known_target (
+    tenant text NOT NULL,
+    source text NOT NULL,
+    target bytea NOT NULL,
+    resource_type text NOT NULL,
+    key_mac bytea NOT NULL,
+    key bytea NOT NULL, -- sealed: `Type/id`
+    PRIMARY KEY (tenant, source, target, key_mac)
+);
+-- How many resources were known by the target when the object was staged.
+ALTER TABLE ops.reference_queue ADD COLUMN IF NOT EXISTS candidates int NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS reference_object ON ops.reference_queue (object_seq);

@@ -50,7 +50,7 @@ def trace(cur: Cursor, item: LedgerObject) -> dict[str, Any]:
         "problems": [
             {name: row[name] for name in ("id", "entry", "pointer", "reason", "contract", "state")} for row in problems
         ],
-        "references_waiting": sum(each.waiting for each in waiting),
+        "references_waiting": sum(each.waiting for each in waiting if each.candidates != 1),
     }
 
 

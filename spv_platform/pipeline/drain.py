@@ -24,8 +24,11 @@ def drain(platform: Platform) -> int:
     published = 0
     discover(platform)
     while True:
-        for due in form_batches(platform):
+        found = form_batches(platform)
+        for due in found:
             published += process(platform, due)
+        if found:  # what was published may have made further objects wait
+            continue
         with platform.db.transaction() as cur:
             states = {row["state"] for row in batches.batch_rows(cur)}
         if not states & {"formed", "claimed", "staged"}:

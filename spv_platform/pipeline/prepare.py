@@ -13,6 +13,7 @@ from spv_platform.ledger import batches, records
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding, take_publish_lease
 from spv_platform.pipeline.gate import pass_staged_gate
+from spv_platform.pipeline.healing import targets_of
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.reading import reader
@@ -39,7 +40,8 @@ def prepare(platform: Platform, holding: Holding) -> Prepared:
     _ensure_ready(platform, holding)
     token = take_publish_lease(platform, holding)
     published = reader(platform, claim.tenant)
-    tables = bearing(read_staged(platform, claim, [table.name for table in TABLES]))
+    staged = read_staged(platform, claim, [table.name for table in TABLES])
+    tables = bearing(staged)
     unowned = find_unowned(published, tables)
     states = States(platform, claim.tenant)
     new = states.named(pl.concat([facts_of(tables), unowned.facts]))
@@ -58,7 +60,17 @@ def prepare(platform: Platform, holding: Holding) -> Prepared:
     with platform.db.transaction() as cur:
         records.put_candidates(cur, claim, linked.changed)
     holding.prepared = Prepared(
-        token, seq, published.publication, facts, present, retired, linked.before, len(touched), views, files
+        token,
+        seq,
+        published.publication,
+        facts,
+        present,
+        retired,
+        linked.before,
+        len(touched),
+        views,
+        files,
+        targets_of(staged, platform.tenant_keys(claim.tenant)),
     )
     return holding.prepared
 

@@ -7,6 +7,7 @@ import polars as pl
 from spv_platform.lake.stage import StagedFile
 from spv_platform.ledger.leases import Token
 from spv_platform.ledger.publications import Publication
+from spv_platform.ledger.references import Target
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Prepared:
         records: number of records whose state is new.
         views: rows of `patient_view` of the persons.
         files: staged files of derived tables.
+        targets: what resources of the batch can be found by.
     """
 
     token: Token
@@ -35,3 +37,4 @@ class Prepared:
     records: int
     views: pl.DataFrame
     files: list[StagedFile]
+    targets: list[Target]

@@ -19,6 +19,7 @@ from spv_platform.ledger import (
     publications,
     reconciliation,
     records,
+    references,
     tenants,
 )
 from spv_platform.ledger.approvals import Approval, Verdict
@@ -44,6 +45,7 @@ class PublishReport:
 
     Attributes:
         seconds_landed_to_published: of the batch's oldest object, by the store's clock; None without objects.
+        objects_staged_again: objects whose references have come to mean something by what this batch brought.
     """
 
     publication: int
@@ -52,6 +54,7 @@ class PublishReport:
     newly_approved: int
     needs_information: int
     seconds_landed_to_published: float | None
+    objects_staged_again: int
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
         )
         batches.mark_published(cur, claim)
         landed = min((item.landed_at for item in objects.of_batch(cur, claim.batch_id)), default=None)
+        known = references.put_targets(cur, claim.tenant, prepared.targets)
+        again = references.stage_again(cur, claim.tenant, claim.batch_id, known)
     faults.point("after_commit")
     let_go(platform, claim.run_id)
     return PublishReport(
@@ -120,6 +125,7 @@ def publish_batch(platform: Platform, holding: Holding) -> PublishReport:
         newly_approved=len(new),
         needs_information=matched.needs_information,
         seconds_landed_to_published=(datetime.now(UTC) - landed).total_seconds() if landed else None,
+        objects_staged_again=again,
     )
 
 

@@ -8,15 +8,17 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from spv_platform import faults
-from spv_platform.envelope.keys import mac
 from spv_platform.errors import PermanentError
 from spv_platform.ledger import batches, objects, publications, quarantine, references
 from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.contracts import FeedContract, contract_of
 from spv_platform.ledger.objects import LedgerObject
+from spv_platform.ledger.references import Waiting
+from spv_platform.pipeline import healing
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.opening import open_item
 from spv_platform.pipeline.platform import Platform
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from spv_platform.envelope.container import Opened
-    from spv_platform.fhir.parse import QuarantinedEntry, QueuedReference
+    from spv_platform.fhir.parse import QuarantinedEntry
     from spv_platform.lake.stage import StagedFile
     from spv_platform.ledger.db import Cursor
 
@@ -53,7 +55,7 @@ class Outcome:
     duplicates: int = 0
     superseded: int = 0
     quarantined: "Sequence[QuarantinedEntry]" = ()
-    references: "Sequence[QueuedReference]" = ()
+    waiting: Sequence[Waiting] = ()
     tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
 
     @property
@@ -106,7 +108,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         for file in staging.files:
             publications.add_staged_file(cur, claim.batch_id, claim.attempt, file)
         for outcome in done:
-            _record(platform, cur, outcome)
+            _record(cur, outcome)
         batches.mark_staged(cur, claim)
     kept = {(file.table, file.path) for file in staging.files}
     for lost in dropped:
@@ -138,26 +140,32 @@ def _process(
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
-    outcome = _parse(claim, known, opened, contract.limits(platform.settings).max_entries)
+    outcome = _parse(platform, claim, known, opened, contract.limits(platform.settings).max_entries)
     seen[item.feed, digest] = replace(outcome, tables={})
     return outcome
 
 
-def _parse(claim: Claim, known: Outcome, opened: "Opened", max_entries: int) -> Outcome:
+def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", max_entries: int) -> Outcome:
     from spv_platform.fhir.parse import parse_object
 
+    item = known.item
+    parse = partial(
+        parse_object,
+        opened.plain,
+        content_type=opened.content_type,
+        source=item.feed,
+        landing_seq=item.seq,
+        source_object=known.plain_digest,
+        batch_id=claim.batch_id,
+        max_entries=max_entries,
+    )
     try:
-        parsed = parse_object(
-            opened.plain,
-            content_type=opened.content_type,
-            source=known.item.feed,
-            landing_seq=known.item.seq,
-            source_object=known.plain_digest,
-            batch_id=claim.batch_id,
-            max_entries=max_entries,
-        )
+        parsed = parse()
     except PermanentError as error:
         return replace(known, reason=error.reason)
+    meant = healing.look_up(platform, item.tenant, item.feed, parsed.references)
+    if meant:  # few objects have references to others, so the first pass finds out what to look up
+        parsed = parse(known=meant)
     return replace(
         known,
         entries=parsed.entries,
@@ -166,7 +174,7 @@ def _parse(claim: Claim, known: Outcome, opened: "Opened", max_entries: int) -> 
         duplicates=parsed.duplicates,
         superseded=parsed.superseded,
         quarantined=parsed.quarantined,
-        references=parsed.references,
+        waiting=healing.queued(platform.tenant_keys(item.tenant), parsed.references, meant),
         tables=parsed.tables,
     )
 
@@ -216,7 +224,7 @@ class _Staging:
             self._parts[file.table] += 1
 
 
-def _record(platform: Platform, cur: "Cursor", outcome: Outcome) -> None:
+def _record(cur: "Cursor", outcome: Outcome) -> None:
     from spv_platform.fhir.contract import CONTRACT_VERSION
 
     item = outcome.item
@@ -237,12 +245,7 @@ def _record(platform: Platform, cur: "Cursor", outcome: Outcome) -> None:
         same_as=outcome.same_as,
     )
     quarantine.put_entries(cur, item.tenant, item.seq, outcome.quarantined, contract=CONTRACT_VERSION)
-    index_key = platform.tenant_keys(item.tenant).index
-    waiting = [
-        (ref.target_type or "", mac(index_key, "reference", ref.reference_text), ref.how, ref.count)
-        for ref in outcome.references
-    ]
-    references.put_queue(cur, item.tenant, item.feed, item.seq, waiting)
+    references.put_queue(cur, item.tenant, item.feed, item.seq, outcome.waiting)
 
 
 def _report(outcomes: list[Outcome], files: list["StagedFile"]) -> StageReport:

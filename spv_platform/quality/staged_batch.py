@@ -147,9 +147,11 @@ def _open_ends(table: Table) -> list[pl.Expr]:
     found = []
     for column in table.columns:
         if column.type == "reference":
-            found.append(pl.col(f"{column.name}_how").is_in(list(OPEN_ENDS)).fill_null(value=False))
+            open_ = pl.col(f"{column.name}_how").is_in(list(OPEN_ENDS)) & pl.col(f"{column.name}_key").is_null()
+            found.append(open_.fill_null(value=False))
         elif column.type == "references":
-            waits = pl.element().struct.field("how").is_in(list(OPEN_ENDS))
+            part = pl.element().struct
+            waits = part.field("how").is_in(list(OPEN_ENDS)) & part.field("key").is_null()
             found.append(pl.col(column.name).list.eval(waits).list.sum().fill_null(0))
     return found
 

@@ -53,6 +53,7 @@ _VERSION: dict[str, pl.DataType] = {
     "source_object": pl.String(),
     "source_entry": pl.Int64(),
     "_landing_seq": pl.Int64(),
+    "_candidates": pl.Int64(),
 }
 
 SCHEMA: dict[str, pl.DataType] = {

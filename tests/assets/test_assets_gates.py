@@ -11,7 +11,7 @@ import pytest
 from spv_platform.assets import TENANT_ASSETS
 from spv_platform.assets.common import BATCH_TAG
 from spv_platform.assets.raw_bundles import raw_bundles
-from spv_platform.checks import CHECKS
+from spv_platform.checks import GATES
 from spv_platform.checks.set_aside import no_batch_is_set_aside
 from spv_platform.jobs import decide_batch
 from spv_platform.ledger import batches, decisions, objects
@@ -85,7 +85,7 @@ def run(
     instance: dg.DagsterInstance, batch: str, tenant: str = "north", selection: list[str] | None = None
 ) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [*TENANT_ASSETS, *(each for each in CHECKS if each is not no_batch_is_set_aside)],
+        [*TENANT_ASSETS, *GATES],
         partition_key=tenant,
         instance=instance,
         resources={"platform": Opened()},

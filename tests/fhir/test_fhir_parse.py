@@ -189,8 +189,8 @@ def test_open_ends_of_accepted_rows_are_counted() -> None:
     )
     assert counts(parsed) == (3, 2, 0, 0, 1, 0)
     assert [(found.target_type, found.reference_text, found.how, found.count) for found in parsed.references] == [
-        ("Patient", "s|v", "logical", 1),
-        ("Practitioner", "Practitioner?identifier=npi|1", "conditional", 2),
+        ("Patient", "identifier=s|v", "logical", 1),
+        ("Practitioner", "identifier=npi|1", "conditional", 2),
     ]
 
 

@@ -91,7 +91,7 @@ def test_a_rejected_batch_is_over_and_its_objects_say_why(db: Database) -> None:
     with db.transaction() as cur:
         bad, good = objects.of_batch(cur, batch_id)
         objects.quarantine_object(cur, bad.seq, "wrong_key")
-        references.put_queue(cur, "north", "emr", good.seq, [("Patient", b"x", "conditional", 1)])
+        references.put_queue(cur, "north", "emr", good.seq, [references.Waiting("Patient", b"x", "conditional", 1)])
         batches.set_aside(cur, claim, "gate_failed", DETAILS)
         decisions.reject(cur, batch_id)
         assert decisions.batch(cur, batch_id)["details"] == DETAILS

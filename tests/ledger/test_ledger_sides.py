@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
-from ledger_sample import land
+from ledger_sample import claimed, formed, land
 
 from spv_platform.errors import UsageError
-from spv_platform.ledger import audit, criteria, objects, opt_outs, quarantine, references, tenants
+from spv_platform.ledger import audit, batches, criteria, objects, opt_outs, quarantine, references, tenants
 from spv_platform.ledger.db import Database
 
 
@@ -80,13 +80,33 @@ def test_references_are_queued_once(db: Database) -> None:
     land(db, 1)
     with db.transaction() as cur:
         seq = _only_seq(cur)
+        urn = references.Waiting("", b"t", "urn", 1)
         for _ in range(2):
-            references.put_queue(cur, "north", "emr", seq, [("Patient", b"t", "conditional", 2), ("", b"t", "urn", 1)])
-        references.put_queue(cur, "north", "emr", seq, [("", b"t", "urn", 1), ("", b"t", "urn", 3)])
+            references.put_queue(cur, "north", "emr", seq, [references.Waiting("Patient", b"t", "conditional", 2), urn])
+        references.put_queue(cur, "north", "emr", seq, [urn, urn._replace(waiting=3)])
         assert references.queue_of(cur, "north", seq) == [
             references.Waiting("", b"t", "urn", 4),
             references.Waiting("Patient", b"t", "conditional", 2),
         ]
+
+
+def test_objects_wait_again_once_their_references_mean_another_number_of_resources(db: Database) -> None:
+    claim = claimed(db, formed(db))
+    with db.transaction() as cur:
+        seq = _only_seq(cur)
+        references.put_queue(cur, "north", "emr", seq, [references.Waiting("Patient", b"t", "conditional", 1)])
+        batches.mark_staged(cur, claim)
+        batches.mark_published(cur, claim)
+        ann = references.Target("emr", b"t", "Patient", b"ann", b"sealed")
+        group = ann._replace(resource_type="Group", key_mac=b"group")
+        for other in (ann._replace(source="lab"), group, ann._replace(target=b"u")):
+            references.put_targets(cur, "north", [other])
+            assert references.stage_again(cur, "north", "none", [b"t", b"u"]) == 0
+        assert references.put_targets(cur, "north", [ann, ann]) == [b"t"]
+        assert references.put_targets(cur, "north", [ann]) == []
+        assert references.stage_again(cur, "north", "none", []) == 0
+        assert references.stage_again(cur, "north", "none", [b"t"]) == 1
+        assert references.stage_again(cur, "north", "none", [b"t"]) == 0
 
 
 def test_going_back_to_earlier_criteria_is_a_new_version(db: Database) -> None:
