@@ -84,3 +84,29 @@ REASONS: dict[str, Reason] = {
     "lease_lost": Reason("batch", "Another worker took the batch over.", "Nothing to do."),
     "store_unavailable": Reason("batch", "An outside system did not answer.", "It is tried again by itself."),
 }
+
+_HEAD = """# Reason codes
+
+Made by `spv docs reason-codes` from the one list in the code; `make docs` writes it anew.
+"""
+_LEVELS = {
+    "object": "The object as a whole is set aside; `spv quarantine list`.",
+    "entry": "One entry of an object is set aside, its neighbours are not; `spv quarantine list`.",
+    "batch": "The batch is set aside, or given back to be tried again; `spv batch list`.",
+    "document": "MongoDB did not take a document of the history; `spv history status --refused`.",
+    "tenant": "The history of a tenant is not fed; `spv history status`.",
+}
+
+
+def page() -> str:
+    """The documentation of all codes, as Markdown."""
+    parts = [_HEAD]
+    for level, sentence in _LEVELS.items():
+        parts.append(f"## Level {level}\n{sentence}\n\n| code | meaning | what to do |\n|---|---|---|")
+        parts += [
+            f"| `{code}` | {reason.meaning} | {reason.next_step} |"
+            for code, reason in REASONS.items()
+            if reason.level == level
+        ]
+        parts.append("")
+    return "\n".join(parts)

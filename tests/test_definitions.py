@@ -74,6 +74,8 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
         "check_ledger",
         "compact",
         "decide_batch",
+        "reprocess",
+        "replay_quarantined",
     }
     assert all(jobs.values())
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}

@@ -14,3 +14,11 @@ def tables() -> None:
     from spv_platform.pipeline.dictionary import page
 
     click.echo(page(), nl=False)
+
+
+@docs.command(name="reason-codes")
+def reason_codes() -> None:
+    """Print docs/reason-codes.md: why things are set aside, and what to do about each."""
+    from spv_platform.reasons import page
+
+    click.echo(page(), nl=False)

@@ -1,4 +1,4 @@
-"""`spv ledger` and `spv quarantine`: what became of every object, and what was set aside."""
+"""`spv ledger`: what became of every object, the story of one, and whether the accounts balance."""
 
 from dataclasses import asdict
 
@@ -84,37 +84,3 @@ def check(tenant: str | None, deep: bool, as_json: bool) -> None:
             f"{len(wrong)} of {len(found)} accounts do not balance, first: {wrong[0].account} of {wrong[0].tenant}."
             " Report it with these numbers; `spv rebuild` makes the view anew from the tables."
         )
-
-
-@click.group()
-def quarantine() -> None:
-    """What was set aside, and why."""
-
-
-@quarantine.command(name="list")
-@click.option("--tenant", help="Only this tenant's.")
-@json_option
-def list_(tenant: str | None, as_json: bool) -> None:
-    """List quarantined objects and entries: place, reason, what to do. No data of the entry is shown."""
-    from spv_platform.ledger import objects
-    from spv_platform.ledger import quarantine as entries
-    from spv_platform.reasons import REASONS
-
-    with open_platform().db.transaction() as cur:
-        whole = [row for row in objects.ledger_rows(cur, tenant) if row["state"] == "quarantined"]
-        parts = entries.list_entries(cur, tenant)
-    rows = [
-        {"level": "object", "tenant": row["tenant"], "object": row["object"], "entry": None, "pointer": None}
-        | {"reason": row["reason"]}
-        for row in whole
-    ]
-    rows += [
-        {"level": "entry", "tenant": row["tenant"], "object": row["object"], "entry": row["entry"]}
-        | {"pointer": row["pointer"], "reason": row["reason"]}
-        for row in parts
-    ]
-    for row in rows:
-        known = REASONS.get(str(row["reason"]))
-        row["meaning"] = known.meaning if known else None
-        row["next_step"] = known.next_step if known else None
-    emit_rows(rows, as_json, "nothing is in quarantine")

@@ -13,6 +13,7 @@ from spv_platform.jobs.assets import (
 )
 from spv_platform.jobs.compaction import compact
 from spv_platform.jobs.decisions import decide_batch
+from spv_platform.jobs.reprocessing import replay_quarantined, reprocess
 
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     process_batch,
@@ -23,4 +24,6 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     check_ledger,
     compact,
     decide_batch,
+    reprocess,
+    replay_quarantined,
 ]

@@ -87,10 +87,10 @@ def move_objects(cur: Cursor, batch_id: str, state: str) -> None:
 
 def begin_attempt(cur: Cursor, batch_id: str, state: str) -> None:
     """Put all objects of a batch into a state for a new attempt, which judges and counts each of them afresh."""
-    for table in ("entry_quarantine", "reference_queue"):
+    for table, kept in (("entry_quarantine", " AND state <> 'discarded'"), ("reference_queue", "")):
         cur.execute(
             f"DELETE FROM ops.{table} WHERE object_seq IN"  # noqa: S608  (names of ours)
-            " (SELECT seq FROM ops.object WHERE batch_id = %s AND state <> 'published')",
+            " (SELECT seq FROM ops.object WHERE batch_id = %s AND state <> 'published')" + kept,
             (batch_id,),
         )
     cur.execute(

@@ -89,11 +89,11 @@ def discover(cur: Cursor, found: Iterable[FoundObject]) -> int:
         How many were new.
     """
     ordered = sorted(found, key=lambda each: (each.landed_at, each.key, each.version))
-    feeds = _active_feeds(cur)
+    feeds = active_feeds(cur)
     rows = []
     for each in ordered:
-        tenant, feed = _owner(each.key)
-        reason = _refusal(tenant, feed, each.size_bytes, feeds)
+        tenant, feed = owner(each.key)
+        reason = refusal(tenant, feed, each.size_bytes, feeds)
         rows.append((*each, tenant, feed, "quarantined" if reason else "landed", reason))
     new = execute_values(
         cur,
@@ -125,7 +125,7 @@ def of_batch(cur: Cursor, batch_id: str) -> list[LedgerObject]:
     return [LedgerObject(*row) for row in cur.fetchall()]
 
 
-def quarantine_object(cur: Cursor, seq: int, reason: str) -> None:
+def quarantine_object(cur: Cursor, seq: int, reason: str, *, contract: str | None = None) -> None:
     """Set an object aside for a reason of its own. One that is published or set aside stays what it is.
 
     A run calls this after `batches.check` in the same transaction. The next attempt of the batch, if there is one,
@@ -134,30 +134,10 @@ def quarantine_object(cur: Cursor, seq: int, reason: str) -> None:
     if REASONS[reason].level != "object":
         raise ValueError(f"{reason} is no reason for an object")
     cur.execute(
-        "UPDATE ops.object SET state = 'quarantined', reason = %s"
+        "UPDATE ops.object SET state = 'quarantined', reason = %s, contract = %s"
         " WHERE seq = %s AND state IN ('landed', 'claimed', 'staged')",
-        (reason, seq),
+        (reason, contract, seq),
     )
-
-
-def replay(cur: Cursor, seq: int) -> bool:
-    """Let an object that is quarantined, or published with quarantined entries, be processed again.
-
-    It keeps its landing sequence. An object whose tenant or feed is still unknown stays quarantined.
-
-    Returns:
-        Whether it waits now.
-    """
-    cur.execute("SELECT key, size_bytes, state FROM ops.object WHERE seq = %s FOR UPDATE", (seq,))
-    row = cur.fetchone()
-    if row is None or row[2] not in ("quarantined", "published"):
-        return False
-    key, size_bytes, _ = row
-    if _refusal(*_owner(key), size_bytes, _active_feeds(cur)):
-        return False
-    cur.execute("UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL WHERE seq = %s", (seq,))
-    cur.execute("UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = %s", (seq,))
-    return True
 
 
 def admit_refused(cur: Cursor, tenant: str) -> int:
@@ -250,7 +230,8 @@ def ledger_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = N
     return rows_as_dicts(cur)
 
 
-def _active_feeds(cur: Cursor) -> dict[str, set[str]]:
+def active_feeds(cur: Cursor) -> dict[str, set[str]]:
+    """Feeds by tenant that is not removed."""
     cur.execute(
         "SELECT tenant, array_agg(feed) FROM ops.tenant LEFT JOIN ops.feed USING (tenant)"
         " WHERE removed_at IS NULL GROUP BY tenant"
@@ -258,13 +239,15 @@ def _active_feeds(cur: Cursor) -> dict[str, set[str]]:
     return {tenant: set(feeds) for tenant, feeds in cur.fetchall()}
 
 
-def _owner(key: str) -> tuple[str, str]:
+def owner(key: str) -> tuple[str, str]:
+    """Tenant and feed that a key names; the feed is empty where it names none."""
     tenant, _, rest = key.partition("/")
     feed, slash, _ = rest.partition("/")
     return tenant, feed if slash else ""
 
 
-def _refusal(tenant: str, feed: str, size_bytes: int, feeds: dict[str, set[str]]) -> str | None:
+def refusal(tenant: str, feed: str, size_bytes: int, feeds: dict[str, set[str]]) -> str | None:
+    """Why an object is not taken, before it is opened; None: it is."""
     if tenant not in feeds:
         return "unknown_tenant"
     if feed not in feeds[tenant]:

@@ -337,3 +337,18 @@ CREATE TABLE IF NOT EXISTS ops.known_target (
 -- How many resources were known by the target when the object was staged.
 ALTER TABLE ops.reference_queue ADD COLUMN IF NOT EXISTS candidates int NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS reference_object ON ops.reference_queue (object_seq);
+
+-- The version of the FHIR contract under which an object was set aside.
+ALTER TABLE ops.object ADD COLUMN IF NOT EXISTS contract text;
+-- State `discarded`, which tables of before do not know.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_constraint WHERE conrelid = 'ops.entry_quarantine'::regclass AND conname = 'entry_state_known'
+    ) THEN
+        RETURN;
+    END IF;
+    ALTER TABLE ops.entry_quarantine
+        DROP CONSTRAINT IF EXISTS entry_quarantine_state_check,
+        ADD CONSTRAINT entry_state_known CHECK (state IN ('open', 'replayed', 'discarded'));
+END $$;

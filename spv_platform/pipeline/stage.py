@@ -229,7 +229,7 @@ def _record(cur: "Cursor", outcome: Outcome) -> None:
 
     item = outcome.item
     if outcome.reason:
-        objects.quarantine_object(cur, item.seq, outcome.reason)
+        objects.quarantine_object(cur, item.seq, outcome.reason, contract=CONTRACT_VERSION)
         return
     objects.record_counts(
         cur,

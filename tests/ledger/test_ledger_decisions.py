@@ -4,7 +4,7 @@ import pytest
 from ledger_sample import batch_state, claimed, formed, land, states
 
 from spv_platform.errors import UsageError
-from spv_platform.ledger import batches, decisions, objects, references
+from spv_platform.ledger import batches, decisions, objects, references, replays
 from spv_platform.ledger.db import Database, apply_schema
 from spv_platform.ledger.tenants import add_tenant
 
@@ -103,7 +103,7 @@ def test_a_rejected_batch_is_over_and_its_objects_say_why(db: Database) -> None:
         assert batches.claim(cur, batch_id, "run-2", 60) is None
         assert batches.due(cur, retry_after_s=0) == []
         assert batches.claim_waiting(cur, "north", "run-2", 60, max_objects=9, max_bytes=999) is None
-        assert not objects.replay(cur, good.seq)
+        assert not replays.replay(cur, good.seq)
 
 
 @pytest.mark.parametrize("decide", [decisions.release, decisions.reject])

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 from ledger_sample import found
 
 from spv_platform.errors import LeaseLostError
-from spv_platform.ledger import batches, decisions, leases, objects, publications, tenants
+from spv_platform.ledger import batches, decisions, leases, objects, publications, replays, tenants
 from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.db import Cursor, Database
 
@@ -188,7 +188,7 @@ class Ledger(RuleBasedStateMachine):
         with self.db.transaction() as cur:
             cur.execute("SELECT seq FROM ops.object WHERE tenant = %s AND state = 'quarantined'", (self.tenant,))
             for (seq,) in cur.fetchall():
-                assert objects.replay(cur, seq)
+                assert replays.replay(cur, seq)
 
     @invariant()
     def every_object_is_in_one_state_that_follows_its_batch(self) -> None:

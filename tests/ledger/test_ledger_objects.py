@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ledger_sample import claimed, formed, found, land, states
 
 from spv_platform.errors import UsageError
-from spv_platform.ledger import batches, objects, tenants
+from spv_platform.ledger import batches, objects, replays, tenants
 from spv_platform.ledger.db import Database
 
 
@@ -124,12 +124,12 @@ def test_a_replay_waits_again_under_the_same_landing_sequence(db: Database) -> N
     with db.transaction() as cur:
         objects.discover(cur, [found("west/emr/a")])
         ((seq,),) = _seqs(cur)
-        assert not objects.replay(cur, seq)  # the tenant is still unknown
+        assert not replays.replay(cur, seq)  # the tenant is still unknown
         tenants.add_tenant(cur, "west")
         tenants.add_feed(cur, "west", "emr", "fhir")
-        assert objects.replay(cur, seq)
-        assert not objects.replay(cur, seq)  # it waits already
-        assert not objects.replay(cur, seq + 1)
+        assert replays.replay(cur, seq)
+        assert not replays.replay(cur, seq)  # it waits already
+        assert not replays.replay(cur, seq + 1)
         batch_id = batches.form(cur, "west", max_objects=1, max_bytes=1)
         assert batch_id
         assert [each.seq for each in objects.of_batch(cur, batch_id)] == [seq]
@@ -141,7 +141,7 @@ def test_a_published_object_can_be_replayed_and_its_rows_keep_their_master(db: D
         (each,) = objects.of_batch(cur, claim.batch_id)
         objects.record_counts(cur, each.seq, plain_digest="d", plain_bytes=1, entries=0, **_NOTHING)
         batches.mark_published(cur, claim)
-        assert objects.replay(cur, each.seq)
+        assert replays.replay(cur, each.seq)
         assert [row["state"] for row in objects.ledger_rows(cur)] == ["landed"]
         assert [again.seq for again in objects.by_digest(cur, "north", "emr", "d")] == [each.seq]
 

@@ -8,7 +8,7 @@ import pytest
 from ledger_sample import claimed, formed, land
 
 from spv_platform.errors import UsageError
-from spv_platform.ledger import audit, batches, criteria, objects, opt_outs, quarantine, references, tenants
+from spv_platform.ledger import audit, batches, criteria, objects, opt_outs, quarantine, references, replays, tenants
 from spv_platform.ledger.db import Database
 
 
@@ -52,7 +52,7 @@ def test_a_removed_tenant_sends_nothing_until_it_is_added_again(db: Database) ->
         (row,) = objects.ledger_rows(cur)
         assert row["reason"] == "unknown_tenant"
         tenants.add_tenant(cur, "north")
-        assert objects.replay(cur, _only_seq(cur))
+        assert replays.replay(cur, _only_seq(cur))
 
 
 def test_entries_are_set_aside_once_and_open_again_after_a_replay(db: Database) -> None:
@@ -68,7 +68,7 @@ def test_entries_are_set_aside_once_and_open_again_after_a_replay(db: Database) 
         assert quarantine.list_entries(cur, "south") == []
         assert quarantine.list_entries(cur, object_seq=seq + 1) == []
         objects.quarantine_object(cur, seq, "wrong_key")
-        assert objects.replay(cur, seq)
+        assert replays.replay(cur, seq)
         assert quarantine.list_entries(cur, state="open") == []
         quarantine.put_entries(cur, "north", seq, rows[:1], contract="2")
         (still,) = quarantine.list_entries(cur, state="open")
