@@ -3,7 +3,7 @@
 import dagster as dg
 
 from spv_platform.assets.common import TENANT
-from spv_platform.jobs import build_analytics, check_ledger
+from spv_platform.jobs import build_analytics, check_ledger, sweep
 
 
 @dg.schedule(
@@ -29,4 +29,13 @@ check_ledger_nightly = dg.ScheduleDefinition(
     description="Holds the ledger against the tables each night.",
 )
 
-SCHEDULES: list[dg.ScheduleDefinition] = [analytics_nightly, check_ledger_nightly]
+sweep_hourly = dg.ScheduleDefinition(
+    name="sweep_hourly",
+    job=sweep,
+    cron_schedule="17 * * * *",
+    run_config=dg.RunConfig(ops={"sweep_landing": {"config": {"dry_run": False}}}),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Holds the landing bucket against the ledger every hour, and enters what was missed.",
+)
+
+SCHEDULES: list[dg.ScheduleDefinition] = [analytics_nightly, check_ledger_nightly, sweep_hourly]

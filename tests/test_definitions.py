@@ -76,6 +76,7 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
         "decide_batch",
         "reprocess",
         "replay_quarantined",
+        "sweep",
     }
     assert all(jobs.values())
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
@@ -92,7 +93,7 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
 
 def test_schedules_are_few_and_described() -> None:
     schedules = {schedule.name: schedule for schedule in build_defs().get_repository_def().schedule_defs}
-    assert set(schedules) == {"analytics_nightly", "check_ledger_nightly"}
+    assert set(schedules) == {"analytics_nightly", "check_ledger_nightly", "sweep_hourly"}
     assert all(schedule.description for schedule in schedules.values())
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules.values())
 

@@ -14,6 +14,7 @@ from spv_platform.jobs.assets import (
 from spv_platform.jobs.compaction import compact
 from spv_platform.jobs.decisions import decide_batch
 from spv_platform.jobs.reprocessing import replay_quarantined, reprocess
+from spv_platform.jobs.sweeping import sweep
 
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     process_batch,
@@ -26,4 +27,5 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     decide_batch,
     reprocess,
     replay_quarantined,
+    sweep,
 ]

@@ -1,0 +1,73 @@
+"""The sweep finds whatever else was missed, and says what is gone."""
+
+from pipeline_bundles import bundle, patient
+from pipeline_world import World, reasons
+
+from spv_platform.ledger.sweeping import Ages
+from spv_platform.pipeline.discover import discover
+from spv_platform.pipeline.sweep import sweep
+
+PLAIN = bundle(patient("ann"))
+
+
+def put(world: World, name: str) -> str:
+    key = world.key(name)
+    return world.put(key, world.sealed(name, PLAIN))
+
+
+def test_what_the_ledger_lacks_is_entered_and_worked_off(world: World) -> None:
+    put(world, "a")
+    discover(world.platform)
+    for name in ("b", "c", "b"):
+        put(world, name)
+    planned = sweep(world.platform, dry_run=True)
+    assert (planned.objects, planned.missing, planned.entered, planned.gone) == (4, 3, 0, 0)
+    assert len(world.rows("SELECT 1 FROM ops.object")) == 1
+    done = sweep(world.platform)
+    assert (done.objects, done.missing, done.entered) == (4, 3, 3)
+    assert (done.ages.waiting_objects, done.ages.open_batches) == (4, 0)
+    assert done.ages.oldest_waiting_s is not None
+    assert sweep(world.platform).missing == 0
+    world.drain()
+    assert set(reasons(world).values()) == {("published", None)}
+    assert sweep(world.platform).ages == Ages()
+
+
+def test_pages_of_any_size_give_the_same_report(world: World) -> None:
+    for number in range(7):
+        put(world, f"{number % 3}")
+    paginate = world.platform.s3.get_paginator("list_object_versions").paginate
+    pages = list(paginate(Bucket=world.settings.landing_bucket, PaginationConfig={"PageSize": 2}))
+    assert len(pages) > 1
+    seen: list[int] = []
+    assert sweep(world.platform, progress=seen.append).missing == 7
+    assert seen[-1] == 7
+    assert sweep(world.platform).gone == 0
+
+
+def test_what_is_gone_from_the_bucket_is_named_and_nothing_of_it_is_dropped(world: World) -> None:
+    version = put(world, "processed")
+    world.drain()
+    waiting = put(world, "waiting")
+    discover(world.platform)
+    for name, gone in (("processed", version), ("waiting", waiting)):
+        world.platform.s3.delete_object(Bucket=world.settings.landing_bucket, Key=world.key(name), VersionId=gone)
+    put(world, "there")
+    report = sweep(world.platform)
+    assert (report.objects, report.entered, report.gone, report.gone_waiting) == (1, 1, 2, 1)
+    assert report.gone_objects == [1, 2]
+    world.drain()
+    assert reasons(world) == {
+        "processed": ("published", None),
+        "waiting": ("quarantined", "object_gone"),
+        "there": ("published", None),
+    }
+
+
+def test_a_sweep_of_one_tenant_leaves_the_others_alone(world: World) -> None:
+    put(world, "a")
+    world.platform.s3.put_object(Bucket=world.settings.landing_bucket, Key="south/emr/b", Body=b"x")
+    report = sweep(world.platform, tenant="south")
+    assert (report.objects, report.entered, report.gone) == (1, 1, 0)
+    assert list(reasons(world)) == ["b"]
+    assert sweep(world.platform, tenant="north").gone == 0
