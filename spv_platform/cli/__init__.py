@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("spv_platform.cli.history:history", "Show, search and rebuild the history in MongoDB."),
     "analytics": ("spv_platform.cli.analytics:analytics", "Build the tables for analysts, and print their key."),
     "opt-out": ("spv_platform.cli.opt_out:opt_out", "Change the list of patients who opted out of matching."),
+    "dr": ("spv_platform.cli.dr:dr", "Export a replica, and prove that all can be rebuilt from one."),
     "docs": ("spv_platform.cli.docs:docs", "Print pages of the documentation that are made from the code."),
     "bench": ("spv_platform.cli.bench:bench", "Measure what the README states."),
 }

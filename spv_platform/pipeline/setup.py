@@ -15,7 +15,7 @@ def prepare_home(settings: Settings) -> None:
     platform = Platform(settings)
     platform.keys.create_root()
     apply_schema(platform.db)
-    _make_buckets(platform)
+    make_buckets(platform)
     with platform.db.transaction() as cur:
         fresh = not tenants.tenants(cur)
     if fresh:
@@ -23,7 +23,8 @@ def prepare_home(settings: Settings) -> None:
             add_tenant(platform, tenant, [FIRST_FEED])
 
 
-def _make_buckets(platform: Platform) -> None:
+def make_buckets(platform: Platform) -> None:
+    """Make the buckets that are not there, versioned where files of others land."""
     s3, settings = platform.s3, platform.settings
     present = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     wanted = (settings.landing_bucket, settings.feeds_bucket, settings.lake_bucket, settings.logs_bucket)

@@ -1,0 +1,193 @@
+"""The drill: from sealed objects, an export of the ledger and the keys, everything comes out as it was."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from spv_platform.cli import spv
+from spv_platform.errors import UsageError
+from spv_platform.ledger import contracts, quarantine
+from spv_platform.ledger.contracts import FeedContract
+from spv_platform.local import stack
+from spv_platform.pipeline import deciding
+from spv_platform.pipeline.criteria import refresh_criteria
+from spv_platform.pipeline.discover import discover
+from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.reprocess import discard
+from spv_platform.pipeline.send import BUNDLE, send
+from spv_platform.pipeline.setup import prepare_home
+from spv_platform.recovery.contents import contents
+from spv_platform.recovery.drill import drill
+from spv_platform.recovery.replica import copy_keys, export
+from spv_platform.sample import bundles, trial_files
+from spv_platform.settings import Settings
+
+CANARY = "zqxdrillqxz"
+
+
+@pytest.fixture(scope="module")
+def lost(servers: Settings, mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """An installation that has lived: published, waived, rejected, discarded and waiting objects; criteria."""
+    import dataclasses
+
+    import psycopg2
+
+    from spv_platform.local import postgres
+    from spv_platform.local.home import load_state
+
+    tag = secrets.token_hex(4)
+    admin = psycopg2.connect(servers.postgres_url)
+    admin.autocommit = True
+    with admin.cursor() as cur:
+        cur.execute(f"CREATE DATABASE lost_{tag}")
+    home = tmp_path_factory.mktemp("lost")
+    platform = Platform(
+        dataclasses.replace(
+            servers,
+            home=home,
+            keys_dir=home / "keys",
+            postgres_url=postgres.url(load_state(servers.home), f"lost_{tag}"),
+            mongo_url=mongo_url,
+            mongo_database=f"lost_{tag}",
+            **{f"{name}_bucket": f"{name}-{tag}" for name in ("landing", "feeds", "lake", "logs")},
+        )
+    )
+    prepare_home(platform.settings)
+    _live(platform)
+    yield platform
+    platform.mongo.drop_database(f"lost_{tag}")
+    platform.db.close()
+    with admin.cursor() as cur:
+        cur.execute(f"DROP DATABASE lost_{tag} WITH (FORCE)")
+    admin.close()
+
+
+def _live(platform: Platform) -> None:
+    for file in trial_files():
+        platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
+    refresh_criteria(platform)
+    for file in bundles():
+        send(platform, file.name, file.data, file.content_type, tenant="north", feed="emr")
+    drain(platform)
+    # a batch that a gate refuses, taken all the same; another one that is rejected; a third that waits for a decision
+    for number in range(3):
+        person = {"resourceType": "Patient", "id": f"{CANARY}-{number}", "birthDate": "2999-01-01"}
+        _send(platform, person)
+        drain(platform)
+    with platform.db.transaction() as cur:
+        cur.execute("SELECT batch_id FROM ops.batch WHERE state = 'set_aside' ORDER BY created_at")
+        waived, rejected, _ = [batch_id for (batch_id,) in cur.fetchall()]
+        contracts.put_contract(cur, "south", "emr", FeedContract(quarantine_limit=1))
+    deciding.release(platform, waived, waive=True, who="test")
+    deciding.reject(platform, rejected, who="test")
+    drain(platform)
+    _send(platform, {"resourceType": "Observation", "id": "no-status"}, tenant="south")
+    _send(platform, {"resourceType": "Patient", "id": "south", "birthDate": "1970-01-01"}, tenant="south")
+    drain(platform)
+    with platform.db.transaction() as cur:
+        (item,) = quarantine.items(cur, "south")
+    discard(platform, item["item"], who="test")
+    _send(platform, {"resourceType": "Patient", "id": "waits"}, tenant="south")
+    discover(platform)
+
+
+def _send(platform: Platform, resource: dict[str, str], tenant: str = "north") -> None:
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": resource}]}
+    send(platform, "", json.dumps(bundle).encode(), BUNDLE, tenant=tenant, feed="emr")
+
+
+@pytest.fixture(scope="module")
+def replica(lost: Platform, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("replica") / "replica"
+    export(lost, folder)
+    copy_keys(lost, folder)
+    return folder
+
+
+def states(platform: Platform) -> list[tuple[object, ...]]:
+    with platform.db.transaction() as cur:
+        cur.execute("SELECT seq, key, state, reason, entries, accepted, quarantined FROM ops.object ORDER BY seq")
+        return cur.fetchall()
+
+
+def test_everything_comes_out_as_it_was_and_nobody_is_notified(lost: Platform, replica: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    report = drill(replica, home)
+    try:
+        assert [(each.tenant, each.content) for each in report.compared if not each.equal] == []
+        assert {each.content for each in report.compared if each.tenant == "north" and each.rows} >= {
+            "table patient",
+            "table patient_view",
+            "table approved_patients",
+            "person states",
+            "approvals",
+            "news",
+            "history persons",
+        }
+        assert report.rpo_s is not None
+        assert report.waiting_objects == 1
+        rebuilt = Platform(stack.start_servers(home))
+        drain(lost)
+        drain(rebuilt)
+        assert states(rebuilt) == states(lost)
+        with rebuilt.db.transaction() as cur:
+            cur.execute("SELECT count(*) FROM ops.outbox WHERE delivered_at IS NOT NULL OR attempts > 0")
+            assert cur.fetchone() == (0,)
+            assert [row["state"] for row in quarantine.items(cur, "south")] == ["discarded"]
+        rebuilt.db.close()
+    finally:
+        stack.stop(home)
+
+
+def test_a_replica_holds_nothing_in_the_clear(replica: Path) -> None:
+    kept = b"".join(file.read_bytes() for file in replica.rglob("*") if file.is_file())
+    assert CANARY.encode() not in kept
+    assert b"SAMPLE-0001" not in kept
+
+
+def test_a_difference_is_found_and_named(lost: Platform) -> None:
+    before = contents(lost, "north")
+    with lost.db.transaction() as cur:
+        cur.execute(
+            "UPDATE ops.record_state SET person_id = 'p-other' WHERE record IN"
+            " (SELECT min(record) FROM ops.record_state WHERE tenant = 'north')"
+        )
+        cur.execute("DELETE FROM ops.outbox WHERE event_id IN (SELECT event_id FROM ops.outbox LIMIT 1)")
+    after = contents(lost, "north")
+    assert {name for name in before if before[name] != after[name]} == {"person states", "news"}
+
+
+@pytest.mark.parametrize(
+    ("break_", "problem"),
+    [
+        (lambda replica, home: (replica / "manifest.json").unlink(), "holds no replica"),
+        (lambda replica, home: (replica / "manifest.json").write_text('{"format": "other"}'), "of format"),
+        (lambda replica, home: (replica / "keys" / "root.key").unlink(), "holds no key files"),
+        (lambda replica, home: (home / "something").write_text("x"), "is not empty"),
+    ],
+)
+def test_a_drill_that_cannot_work_is_refused_at_once(
+    tmp_path: Path, break_: Callable[[Path, Path], object], problem: str
+) -> None:
+    replica, home = tmp_path / "replica", tmp_path / "home"
+    (replica / "keys").mkdir(parents=True)
+    home.mkdir()
+    (replica / "keys" / "root.key").write_text("{}")
+    manifest = {"format": "spv-replica/1", "landing_bucket": "landing", "exported_at": "2026-11-25T00:00:00+00:00"}
+    (replica / "manifest.json").write_text(json.dumps(manifest | {"newest_landed_at": None, "contents": {}}))
+    break_(replica, home)
+    with pytest.raises(UsageError, match=problem):
+        drill(replica, home)
+    result = CliRunner().invoke(spv, ["dr", "drill", "--from", str(replica), "--to", str(home)])
+    assert problem in str(result.exception)
+
+
+def test_an_export_into_a_folder_in_use_is_refused(lost: Platform, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is not empty"):
+        export(lost, tmp_path)
