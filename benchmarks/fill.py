@@ -5,7 +5,7 @@ can open their bodies; everything that reads tables and person states finds what
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import numpy as np
@@ -14,7 +14,8 @@ import polars as pl
 from benchmarks.visits import LOINC, MEASURES, UCUM
 from spv_platform.lake.stage import stage
 from spv_platform.lake.tables import OBSERVATION, PATIENT, Table
-from spv_platform.ledger import batches, moves, publications
+from spv_platform.ledger import batches, objects, publications
+from spv_platform.ledger.objects import FoundObject
 from spv_platform.pipeline.claims import Holding, hold
 from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.drain import drain
@@ -63,8 +64,11 @@ def frames(first: int, count: int, seed: int) -> dict[str, pl.DataFrame]:
 
 
 def _publish(platform: Platform, tenant: str, first: int, count: int, seed: int) -> None:
+    name = f"{tenant}/{FIRST_FEED}/fill-{seed}-{first:012d}"
+    found = FoundObject(platform.settings.landing_bucket, name, "none", 1, "none", datetime.now(UTC))
     with platform.db.transaction() as cur:
-        batch_id = moves.insert(cur, tenant, "load")
+        objects.discover(cur, [found])
+        batch_id = batches.form(cur, tenant, max_objects=1, max_bytes=1)
     with hold(platform, f"fill-{batch_id}", tenant, batch_id) as holding:
         if holding is None:
             raise RuntimeError("somebody else works on this home")
@@ -86,9 +90,16 @@ def _stage(platform: Platform, holding: Holding, tables: dict[str, pl.DataFrame]
         )
         for name, frame in tables.items()
     ]
+    rows = sum(file.rows for file in files)
+    nothing = {"tombstones": 0, "duplicates": 0, "superseded": 0, "quarantined": 0}
     with platform.db.transaction() as cur:
         for file in files:
             publications.add_staged_file(cur, claim.batch_id, claim.attempt, file)
+        for item in objects.of_batch(cur, claim.batch_id):
+            digest = sha256(item.key.encode()).hexdigest()
+            objects.record_counts(
+                cur, item.seq, plain_digest=digest, plain_bytes=0, entries=rows, accepted=rows, **nothing
+            )
         batches.mark_staged(cur, claim)
 
 

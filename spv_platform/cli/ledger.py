@@ -82,5 +82,5 @@ def check(tenant: str | None, deep: bool, as_json: bool) -> None:
     if wrong:
         raise UsageError(
             f"{len(wrong)} of {len(found)} accounts do not balance, first: {wrong[0].account} of {wrong[0].tenant}."
-            " Report it with these numbers; `spv rebuild` makes the view anew from the tables."
+            " Report it with these numbers."
         )

@@ -60,7 +60,7 @@ def test_help_of_the_group_names_every_benchmark() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="no benchmark 'speed': there are latency, ingest"):
+    with pytest.raises(UsageError, match="no benchmark 'speed': there are latency, publish, ingest"):
         CliRunner().invoke(cli.spv, ["bench", "speed"], catch_exceptions=False)
 
 

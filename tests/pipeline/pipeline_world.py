@@ -206,7 +206,7 @@ def ledger_of(world: World) -> list[dict[str, Any]]:
     with world.platform.db.transaction() as cur:
         rows = objects.ledger_rows(cur)
         set_aside = entries.list_entries(cur)
-    dropped = {"attempt", "id", "at"}
+    dropped = {"attempt", "id", "at", "object_seq"}
     found = [{name: value for name, value in row.items() if name not in dropped} for row in rows + set_aside]
     for row in found:
         row["object"] = row["object"].partition("/")[2].partition("@")[0]
