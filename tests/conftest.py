@@ -1,16 +1,14 @@
 """Fixtures for every test: real servers, one stack per pytest session (per worker under xdist), and the corpus."""
 
-import dataclasses
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from installations import fresh_settings, s3_client
 
-from spv_platform.local import postgres, stack
-from spv_platform.local.home import load_state
+from spv_platform.local import stack
 from spv_platform.settings import Settings
 
 _REPO = Path(__file__).parents[1]
@@ -46,41 +44,19 @@ def mongo_url(servers: Settings) -> str:
 @pytest.fixture
 def settings(servers: Settings, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a fresh installation: a home, an empty database and empty buckets of its own."""
-    import psycopg2
-
-    tag = secrets.token_hex(4)
-    database = f"test_{tag}"
-    admin = psycopg2.connect(servers.postgres_url)
-    admin.autocommit = True
-    with admin.cursor() as cur:
-        cur.execute(f"CREATE DATABASE {database}")
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    names = {f"{name}_bucket": f"{name}-{tag}" for name in ("landing", "feeds", "lake", "logs")}
-    made = dataclasses.replace(
-        servers,
-        home=home,
-        keys_dir=home / "keys",
-        postgres_url=postgres.url(load_state(servers.home), database),
-        **names,
-    )
-    client = _client(made)
-    for bucket in names.values():
-        client.create_bucket(Bucket=bucket)
-    for bucket in (made.landing_bucket, made.feeds_bucket):
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    yield made
-    for bucket in names.values():
-        client.delete_bucket(Bucket=bucket)  # SeaweedFS deletes what is in it too
-    with admin.cursor() as cur:
-        cur.execute(f"DROP DATABASE {database} WITH (FORCE)")
-    admin.close()
+    with fresh_settings(servers, tmp_path / "home") as made:
+        client = s3_client(made)
+        for bucket in (made.landing_bucket, made.feeds_bucket, made.lake_bucket, made.logs_bucket):
+            client.create_bucket(Bucket=bucket)
+        for bucket in (made.landing_bucket, made.feeds_bucket):
+            client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        yield made
 
 
 @pytest.fixture
 def s3(settings: Settings) -> Any:
     """A boto3 client for the buckets of `settings`."""
-    return _client(settings)
+    return s3_client(settings)
 
 
 @pytest.fixture(scope="session")
@@ -90,15 +66,3 @@ def corpus() -> Path:
     if not place.is_dir():
         pytest.skip(f"no corpus in {place}: set SPV_CORPUS")
     return place
-
-
-def _client(settings: Settings) -> Any:
-    import boto3
-
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key_id,
-        aws_secret_access_key=settings.s3_secret_access_key,
-    )

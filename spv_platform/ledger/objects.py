@@ -58,6 +58,14 @@ class LedgerObject(NamedTuple):
     quarantined: int | None
     same_as: int | None
 
+    @property
+    def balances(self) -> bool | None:
+        """Whether every entry is accounted for; None until the object was counted. In SQL: `BALANCES`."""
+        if self.entries is None:
+            return None
+        parts = (self.accepted, self.tombstones, self.duplicates, self.superseded, self.quarantined)
+        return self.entries == sum(part or 0 for part in parts)
+
 
 class Twin(NamedTuple):
     """A published object with equal content, and how many entries were counted in it."""
@@ -65,6 +73,9 @@ class Twin(NamedTuple):
     seq: int
     entries: int
 
+
+#: Whether every entry of an object is accounted for; null until the object was counted.
+BALANCES = "entries = accepted + tombstones + duplicates + superseded + quarantined"
 
 _SELECT = (
     "SELECT seq, bucket, key, version, tenant, feed, format, size_bytes, etag, landed_at, state, reason, attempt,"
@@ -219,9 +230,9 @@ def by_digest(cur: Cursor, tenant: str, feed: str, digest: str) -> list[LedgerOb
 def ledger_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = None) -> list[dict[str, Any]]:
     """What `spv ledger` shows, in landing order; counts and `balances` are None until the object was counted."""
     cur.execute(
-        "SELECT bucket || '/' || key || '@' || version AS object, tenant, state, reason, attempt, size_bytes AS bytes,"
+        "SELECT bucket || '/' || key || '@' || version AS object, tenant, state, reason, attempt, size_bytes AS bytes,"  # noqa: S608
         " entries, accepted, tombstones, duplicates, superseded, quarantined,"
-        " entries = accepted + tombstones + duplicates + superseded + quarantined AS balances"
+        f" {BALANCES} AS balances"
         " FROM ops.object"
         " WHERE (%(tenant)s IS NULL OR tenant = %(tenant)s) AND (%(state)s IS NULL OR state = %(state)s)"
         " ORDER BY seq",

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from spv_platform.errors import PermanentError
 from spv_platform.ledger.claims import Claim
 from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.objects import BALANCES
 from spv_platform.ledger.publications import StagedFile
-
-_BALANCES = "entries = accepted + tombstones + duplicates + superseded + quarantined"
 
 
 class Rows(NamedTuple):
@@ -38,7 +37,7 @@ def check_batch(cur: Cursor, held: Claim, files: Iterable[StagedFile], resource_
         PermanentError: `does_not_balance`, with the numbers in its details.
     """
     cur.execute(
-        f"SELECT count(*) FILTER (WHERE ({_BALANCES}) IS NOT TRUE),"  # noqa: S608  (text of ours)
+        f"SELECT count(*) FILTER (WHERE ({BALANCES}) IS NOT TRUE),"  # noqa: S608  (text of ours)
         " coalesce(sum(accepted + tombstones) FILTER (WHERE same_as IS NULL), 0)::bigint"
         " FROM ops.object WHERE batch_id = %s AND state = 'staged'",
         (held.batch_id,),
@@ -55,7 +54,7 @@ def check_batch(cur: Cursor, held: Claim, files: Iterable[StagedFile], resource_
 def unbalanced_objects(cur: Cursor, tenant: str) -> list[int]:
     """Published objects whose entries are not all accounted for, by landing sequence."""
     cur.execute(
-        f"SELECT seq FROM ops.object WHERE tenant = %s AND state = 'published' AND ({_BALANCES}) IS NOT TRUE"  # noqa: S608
+        f"SELECT seq FROM ops.object WHERE tenant = %s AND state = 'published' AND ({BALANCES}) IS NOT TRUE"  # noqa: S608
         " ORDER BY seq",
         (tenant,),
     )

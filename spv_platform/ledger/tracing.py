@@ -41,7 +41,7 @@ def trace(cur: Cursor, item: LedgerObject) -> dict[str, Any]:
     waiting = references.queue_of(cur, item.tenant, item.seq)
     known = REASONS.get(item.reason or "")
     return {
-        "object": item._asdict() | {"balances": _balances(item)},
+        "object": item._asdict() | {"balances": item.balances},
         "meaning": known.meaning if known else None,
         "next_step": known.next_step if known else None,
         "same_as": item.same_as,
@@ -52,13 +52,6 @@ def trace(cur: Cursor, item: LedgerObject) -> dict[str, Any]:
         ],
         "references_waiting": sum(each.waiting for each in waiting if each.candidates != 1),
     }
-
-
-def _balances(item: LedgerObject) -> bool | None:
-    if item.entries is None:
-        return None
-    parts = (item.accepted, item.tombstones, item.duplicates, item.superseded, item.quarantined)
-    return item.entries == sum(part or 0 for part in parts)
 
 
 def _steps(cur: Cursor, item: LedgerObject) -> list[dict[str, Any]]:

@@ -4,10 +4,16 @@ The ledger knows an object by (bucket, key, version), so two objects in one seco
 sorts before the last one are each found once: nothing depends on the order of listing or on a cursor.
 """
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from spv_platform.ledger import admission, batches, objects
 from spv_platform.ledger.batches import DueBatch
 from spv_platform.ledger.objects import FoundObject
 from spv_platform.pipeline.platform import Platform
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectVersionTypeDef
 
 #: Open batches of one tenant beyond which what lands waits and makes the next batch larger: that is the back-pressure.
 MAX_OPEN_BATCHES = 2
@@ -16,27 +22,31 @@ MAX_OPEN_BATCHES = 2
 def discover(platform: Platform) -> int:
     """Write every object version of the landing bucket that the ledger does not know into it; how many were new."""
     bucket, known = platform.settings.landing_bucket, platform.known_objects
-    found = []
+    found: list[FoundObject] = []
     for page in platform.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for version in page.get("Versions", []):
-            if (version["Key"], version["VersionId"]) in known:
-                continue
-            found.append(
-                FoundObject(
-                    bucket=bucket,
-                    key=version["Key"],
-                    version=version["VersionId"],
-                    size_bytes=version["Size"],
-                    etag=version["ETag"].strip('"'),
-                    landed_at=version["LastModified"],
-                )
-            )
+        versions = page.get("Versions", [])
+        found += found_objects(bucket, (each for each in versions if (each["Key"], each["VersionId"]) not in known))
     if not found:
         return 0
     with platform.db.transaction() as cur:
         new = objects.discover(cur, found)
     known.update((item.key, item.version) for item in found)
     return new
+
+
+def found_objects(bucket: str, versions: Iterable["ObjectVersionTypeDef"]) -> list[FoundObject]:
+    """Object versions of a listing's page."""
+    return [
+        FoundObject(
+            bucket=bucket,
+            key=version["Key"],
+            version=version["VersionId"],
+            size_bytes=version["Size"],
+            etag=version["ETag"].strip('"'),
+            landed_at=version["LastModified"],
+        )
+        for version in versions
+    ]
 
 
 def form_batches(platform: Platform) -> list[DueBatch]:

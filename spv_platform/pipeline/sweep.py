@@ -5,12 +5,11 @@ Page by page, in whatever order the store lists. What was seen is one bit per la
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from spv_platform.lake.store import store_errors
 from spv_platform.ledger import objects, sweeping
-from spv_platform.ledger.objects import FoundObject
 from spv_platform.ledger.sweeping import Ages
+from spv_platform.pipeline.discover import found_objects
 from spv_platform.pipeline.platform import Platform
 
 #: So many objects that are gone are named.
@@ -81,21 +80,6 @@ def sweep(
     with platform.db.transaction() as cur:
         report.ages = sweeping.ages(cur, tenant)
     return report
-
-
-def found_objects(bucket: str, versions: list[Any]) -> list[FoundObject]:
-    """Object versions of a listing's page."""
-    return [
-        FoundObject(
-            bucket=bucket,
-            key=version["Key"],
-            version=version["VersionId"],
-            size_bytes=version["Size"],
-            etag=version["ETag"].strip('"'),
-            landed_at=version["LastModified"],
-        )
-        for version in versions
-    ]
 
 
 def _note_gone(platform: Platform, report: SweepReport, tenant: str | None, seen: bytearray, highest: int) -> None:

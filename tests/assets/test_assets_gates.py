@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from installations import Opened, given_to_dagster
 
 from spv_platform.assets import TENANT_ASSETS
 from spv_platform.assets.common import BATCH_TAG
@@ -23,7 +24,6 @@ from spv_platform.pipeline.reading import reader
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import add_tenant, prepare_home
 from spv_platform.quality import expectations
-from spv_platform.resources.platform import PlatformResource
 from spv_platform.sample import trial_files
 from spv_platform.sensors.set_aside import set_aside_sensor
 from spv_platform.settings import Settings
@@ -34,26 +34,16 @@ STAGED, VIEW, APPROVALS = (
     "every_person_has_one_view_with_a_source",
     "approvals_keep_the_rules",
 )
-_opened: list[Platform] = []
-
-
-class Opened(PlatformResource):
-    """The resource over connections that the test has opened."""
-
-    def open(self) -> Platform:
-        """The test's platform."""
-        return _opened[0]
 
 
 @pytest.fixture
 def platform(settings: Settings) -> Iterator[Platform]:
     """An installation with the tenants north and south."""
     prepare_home(settings)
-    _opened.append(Platform(settings))
-    for tenant in ("north", "south"):
-        add_tenant(_opened[0], tenant, ["emr"])
-    yield _opened[0]
-    _opened.clear()
+    with given_to_dagster(Platform(settings)) as platform:
+        for tenant in ("north", "south"):
+            add_tenant(platform, tenant, ["emr"])
+        yield platform
 
 
 @pytest.fixture

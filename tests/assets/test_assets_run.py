@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from installations import Opened, given_to_dagster
 
 from spv_platform.assets import TENANT_ASSETS
 from spv_platform.assets.common import BATCH_TAG
@@ -17,30 +18,17 @@ from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
-from spv_platform.resources.platform import PlatformResource
 from spv_platform.settings import Settings
 
 CANARY = "Zyxcanary"
-
-
-class Opened(PlatformResource):
-    """The resource over connections that the test has opened."""
-
-    def open(self) -> Platform:
-        """The test's platform."""
-        return _opened[0]
-
-
-_opened: list[Platform] = []
 
 
 @pytest.fixture
 def platform(settings: Settings) -> Iterator[Platform]:
     """A prepared installation."""
     prepare_home(settings)
-    _opened.append(Platform(settings))
-    yield _opened[0]
-    _opened.clear()
+    with given_to_dagster(Platform(settings)) as platform:
+        yield platform
 
 
 @pytest.fixture

@@ -5,31 +5,20 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from installations import Opened, given_to_dagster
 
 from spv_platform.definitions import build_defs
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.setup import prepare_home
-from spv_platform.resources.platform import PlatformResource
 from spv_platform.settings import Settings
-
-_opened: list[Platform] = []
-
-
-class Opened(PlatformResource):
-    """The resource over connections that the test has opened."""
-
-    def open(self) -> Platform:
-        """The test's platform."""
-        return _opened[0]
 
 
 @pytest.fixture
 def platform(settings: Settings) -> Iterator[Platform]:
     """A prepared installation."""
     prepare_home(settings)
-    _opened.append(Platform(settings))
-    yield _opened[0]
-    _opened.clear()
+    with given_to_dagster(Platform(settings)) as platform:
+        yield platform
 
 
 @pytest.fixture

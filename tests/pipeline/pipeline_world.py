@@ -7,7 +7,6 @@ them, and must be equal for a comparison.
 import dataclasses
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psycopg2
+from installations import fresh_settings
 
 from spv_platform.envelope.container import seal
 from spv_platform.ledger import batches, contracts, objects
@@ -27,8 +26,6 @@ from spv_platform.ledger import quarantine as entries
 from spv_platform.ledger.batches import DueBatch
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.ledger.objects import FoundObject
-from spv_platform.local import postgres
-from spv_platform.local.home import load_state
 from spv_platform.pipeline import drain
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.platform import Platform
@@ -42,7 +39,6 @@ from spv_platform.settings import Settings, env_name
 
 TENANT = "north"
 FEEDS = ["emr", "lab"]
-_BUCKETS = ("landing", "feeds", "lake", "logs")
 #: Columns that say how the platform came by a row, and the day of evaluation.
 _OWN = ("_", "as_of")
 
@@ -151,31 +147,13 @@ def installation(servers: Settings, home: Path, keys: Path, **changes: Any) -> I
         keys: the folder of keys, shared by all that are compared.
         changes: settings that differ from the defaults.
     """
-    tag = secrets.token_hex(4)
-    admin = psycopg2.connect(servers.postgres_url)
-    admin.autocommit = True
-    with admin.cursor() as cur:
-        cur.execute(f"CREATE DATABASE world_{tag}")
-    home.mkdir(mode=0o700, parents=True)
-    settings = dataclasses.replace(
-        servers,
-        home=home,
-        keys_dir=keys,
-        postgres_url=postgres.url(load_state(servers.home), f"world_{tag}"),
-        **{f"{name}_bucket": f"{name}-{tag}" for name in _BUCKETS},
-        **changes,
-    )
-    prepare_home(settings)
-    world = World(Platform(settings))
-    for tenant in (TENANT, "south"):
-        add_tenant(world.platform, tenant, FEEDS)
-    yield world
-    world.platform.db.close()
-    for name in _BUCKETS:
-        world.platform.s3.delete_bucket(Bucket=f"{name}-{tag}")  # SeaweedFS deletes what is in it too
-    with admin.cursor() as cur:
-        cur.execute(f"DROP DATABASE world_{tag} WITH (FORCE)")
-    admin.close()
+    with fresh_settings(servers, home, keys_dir=keys, **changes) as settings:
+        prepare_home(settings)
+        world = World(Platform(settings))
+        for tenant in (TENANT, "south"):
+            add_tenant(world.platform, tenant, FEEDS)
+        yield world
+        world.platform.db.close()
 
 
 def tables_of(world: World, tenant: str = TENANT) -> dict[str, list[str]]:

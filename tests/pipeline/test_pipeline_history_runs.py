@@ -3,11 +3,13 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from installations import Opened, given_to_dagster
 from pipeline_bundles import MRN, bundle, patient
 from pipeline_world import TENANT, World
 
@@ -18,21 +20,10 @@ from spv_platform.cli import history as commands
 from spv_platform.ledger import history as ledger
 from spv_platform.ledger import tenants
 from spv_platform.pipeline import history
-from spv_platform.pipeline.platform import Platform
-from spv_platform.resources.platform import PlatformResource
 from spv_platform.sensors import history as sensor
 
 #: Nobody listens there.
 AWAY = "mongodb://127.0.0.1:9/?directConnection=true"
-
-_opened: list[Platform] = []
-
-
-class Opened(PlatformResource):
-    """The resource over connections that the test has opened."""
-
-    def open(self) -> Platform:
-        return _opened[0]
 
 
 @pytest.fixture
@@ -44,13 +35,13 @@ def opened(new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
         world = new_world(mongo_url=mongo_url, mongo_database=f"test_{secrets.token_hex(4)}")
         world.land("a", bundle(patient("ann", mrn="M-1", family="Zyxcanary")))
         world.drain()
-        _opened[:] = [world.platform]
+        stack.enter_context(given_to_dagster(world.platform))
         monkeypatch.setattr(commands, "open_platform", lambda: world.platform)
         worlds.append(world)
         return world
 
-    yield make
-    _opened.clear()
+    with ExitStack() as stack:
+        yield make
     for world in worlds:
         if world.settings.mongo_url != AWAY:
             world.platform.mongo.drop_database(world.settings.mongo_database)
@@ -106,7 +97,7 @@ def test_the_sensor_asks_for_tenants_that_are_behind_once_mongodb_answers(opened
     monkeypatch.setattr(sensor, "_BEHIND_FOR_S", 0.0)
     (request,) = tick().run_requests or []
     assert request.partition_key == TENANT
-    history.feed(_opened[0], TENANT)
+    history.feed(Opened().open(), TENANT)
     assert "up to date" in str(tick().skip_reason)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from installations import Opened, given_to_dagster
 from pipeline_practices import Scripted, add, go_live, land_person, put_trials, relay
 from pipeline_world import TENANT, World
 
@@ -18,18 +19,7 @@ from spv_platform.cli import practice as practice_commands
 from spv_platform.errors import TransientError, UsageError
 from spv_platform.notify.receiver import receiving
 from spv_platform.pipeline import notifying
-from spv_platform.pipeline.platform import Platform
-from spv_platform.resources.platform import PlatformResource
 from spv_platform.sensors.notifications import notifications_sensor
-
-_opened: list[Platform] = []
-
-
-class Opened(PlatformResource):
-    """The resource over connections that the test has opened."""
-
-    def open(self) -> Platform:
-        return _opened[0]
 
 
 @pytest.fixture
@@ -45,11 +35,10 @@ def live(world: World, receiver: Scripted, monkeypatch: pytest.MonkeyPatch) -> I
     go_live(world)
     add(world, receiver)
     land_person(world, "zqxann")
-    _opened[:] = [world.platform]
     for module in (notification_commands, practice_commands):
         monkeypatch.setattr(module, "open_platform", lambda: world.platform)
-    yield world
-    _opened.clear()
+    with given_to_dagster(world.platform):
+        yield world
 
 
 def materialize(**tags: str) -> dict[str, Any]:

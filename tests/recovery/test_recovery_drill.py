@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from installations import fresh_settings
 
 from spv_platform.cli import spv
 from spv_platform.errors import UsageError
@@ -33,38 +34,15 @@ CANARY = "zqxdrillqxz"
 @pytest.fixture(scope="module")
 def lost(servers: Settings, mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """An installation that has lived: published, waived, rejected, discarded and waiting objects; criteria."""
-    import dataclasses
-
-    import psycopg2
-
-    from spv_platform.local import postgres
-    from spv_platform.local.home import load_state
-
-    tag = secrets.token_hex(4)
-    admin = psycopg2.connect(servers.postgres_url)
-    admin.autocommit = True
-    with admin.cursor() as cur:
-        cur.execute(f"CREATE DATABASE lost_{tag}")
-    home = tmp_path_factory.mktemp("lost")
-    platform = Platform(
-        dataclasses.replace(
-            servers,
-            home=home,
-            keys_dir=home / "keys",
-            postgres_url=postgres.url(load_state(servers.home), f"lost_{tag}"),
-            mongo_url=mongo_url,
-            mongo_database=f"lost_{tag}",
-            **{f"{name}_bucket": f"{name}-{tag}" for name in ("landing", "feeds", "lake", "logs")},
-        )
-    )
-    prepare_home(platform.settings)
-    _live(platform)
-    yield platform
-    platform.mongo.drop_database(f"lost_{tag}")
-    platform.db.close()
-    with admin.cursor() as cur:
-        cur.execute(f"DROP DATABASE lost_{tag} WITH (FORCE)")
-    admin.close()
+    database = f"lost_{secrets.token_hex(4)}"
+    home = tmp_path_factory.mktemp("lost") / "home"
+    with fresh_settings(servers, home, mongo_url=mongo_url, mongo_database=database) as settings:
+        prepare_home(settings)
+        platform = Platform(settings)
+        _live(platform)
+        yield platform
+        platform.mongo.drop_database(database)
+        platform.db.close()
 
 
 def _live(platform: Platform) -> None:

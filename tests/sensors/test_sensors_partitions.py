@@ -6,25 +6,15 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from installations import Opened, given_to_dagster
 
 from spv_platform.definitions import build_defs
 from spv_platform.pipeline import tenancy
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
-from spv_platform.resources.platform import PlatformResource
 from spv_platform.sensors import landing
 from spv_platform.settings import Settings
-
-_opened: list[Platform] = []
-
-
-class Opened(PlatformResource):
-    """The resource over connections that the test has opened."""
-
-    def open(self) -> Platform:
-        """The test's platform."""
-        return _opened[0]
 
 
 @pytest.fixture
@@ -32,9 +22,8 @@ def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pl
     """A prepared installation, whose sensor looks once."""
     prepare_home(settings)
     monkeypatch.setattr(landing, "LOOK_FOR_S", 0.0)
-    _opened.append(Platform(settings))
-    yield _opened[0]
-    _opened.clear()
+    with given_to_dagster(Platform(settings)) as platform:
+        yield platform
 
 
 @pytest.fixture
