@@ -7,6 +7,7 @@ yields `figures.Figure`s. Real servers, invented data, and beside every speed a 
 #: Benchmark -> what it measures.
 BENCHMARKS: dict[str, str] = {
     "latency": "Seconds from a sealed file that has landed to the approval that is committed.",
+    "discovery": "Seconds of a look at the landing bucket and of a sweep, with many objects in the bucket.",
     "publish": "Seconds to carry one small batch into a lake that holds many rows already.",
     "ingest": "Megabytes of plain FHIR a second, from landed to published, in one worker.",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Reason:
     """What a code means, and the next step for the person who reads it."""
 
-    level: str  # object, entry, batch, document, tenant
+    level: str  # object, entry, batch, run, document, tenant
     meaning: str
     next_step: str
 
@@ -65,6 +65,15 @@ REASONS: dict[str, Reason] = {
     "attempts_exhausted": Reason("batch", "The batch failed at every attempt.", "Look at the runs' errors."),
     "tenant_removed": Reason("batch", "The tenant was removed.", "Nothing to do, or add the tenant again."),
     "internal_error": Reason("batch", "A defect of the platform.", "Report it with the run's id."),
+    # runs
+    "run_died": Reason(
+        "run",
+        "The run ended without a word: its process died or was stopped, or it never began.",
+        "What it did is done by the next run; if it comes again, look at the host's memory and at the logs.",
+    ),
+    "not_possible": Reason(
+        "run", "What the run was asked for cannot be done.", "Read the run's error, and ask for something else."
+    ),
     # documents of the history
     "document_too_large": Reason(
         "document", "The document is over MongoDB's limit.", "Look at the person in the tables; raise no limit."
@@ -93,6 +102,7 @@ _LEVELS = {
     "object": "The object as a whole is set aside; `spv quarantine list`.",
     "entry": "One entry of an object is set aside, its neighbours are not; `spv quarantine list`.",
     "batch": "The batch is set aside, or given back to be tried again; `spv batch list`.",
+    "run": "A run failed; alerts say so, beside the codes of batches.",
     "document": "MongoDB did not take a document of the history; `spv history status --refused`.",
     "tenant": "The history of a tenant is not fed; `spv history status`.",
 }

@@ -3,7 +3,9 @@
 import dagster as dg
 
 from spv_platform.assets.common import TENANT
-from spv_platform.jobs import build_analytics, check_ledger, sweep
+from spv_platform.jobs import build_analytics, check_ledger, compact, retain, sweep
+from spv_platform.pipeline.compact import form_compactions
+from spv_platform.resources.platform import PlatformResource
 
 
 @dg.schedule(
@@ -38,4 +40,32 @@ sweep_hourly = dg.ScheduleDefinition(
     description="Holds the landing bucket against the ledger every hour, and enters what was missed.",
 )
 
-SCHEDULES: list[dg.ScheduleDefinition] = [analytics_nightly, check_ledger_nightly, sweep_hourly]
+retain_nightly = dg.ScheduleDefinition(
+    name="retain_nightly",
+    job=retain,
+    cron_schedule="30 2 * * *",
+    run_config=dg.RunConfig(ops={"retain_everywhere": {"config": {"dry_run": False}}}),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Deletes each night what the settings do not keep.",
+)
+
+
+@dg.schedule(
+    job=compact,
+    cron_schedule="* * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Looks every minute whose tables have grown so much that new bases pay.",
+)
+def compaction_check(platform: PlatformResource) -> dg.SkipReason:
+    """Forms the batches; the landing sensor requests their runs, as of all batches."""
+    formed = form_compactions(platform.open())
+    return dg.SkipReason(f"{formed} compactions were formed: the landing sensor asks for their runs")
+
+
+SCHEDULES: list[dg.ScheduleDefinition] = [
+    analytics_nightly,
+    check_ledger_nightly,
+    sweep_hourly,
+    retain_nightly,
+    compaction_check,
+]

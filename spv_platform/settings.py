@@ -27,6 +27,7 @@ class Settings:
         mongo_url: `mongodb://…`.
         mongo_database: where the history is.
         keys_dir: folder of the key files; outside every data folder.
+        landing_queue_url: a queue that speaks the SQS API, to which the landing bucket's events go; empty: none.
         workers: how many runs are carried at one time by warm workers; 0 starts a process for each run instead.
         lease_s: how long a claim or the publish lease holds without a heartbeat.
         batch_max_objects: most objects in one batch.
@@ -42,6 +43,14 @@ class Settings:
         webhook_connect_s: how long a receiver may take to accept a connection.
         webhook_total_s: how long one delivery may take.
         webhook_max_attempts: tries of a notification before it is dead.
+        alert_url: where an alert for each incident is posted; empty: incidents are only logged.
+        alert_secret: signs the alerts, `whsec_…`; empty: they are not signed.
+        ui_url: where people find the web UI, for links; empty: on this host.
+        keep_runs_days: how long Dagster keeps runs, their events and their output.
+        keep_runs: the newest runs of each job and tenant that are kept whatever their age.
+        keep_publications_days: how long the compacted tables of a publication stay after another took its place.
+        keep_publications: the newest publications of each tenant whose compacted tables stay whatever their age.
+        collect_after_hours: how old a file must be that nothing refers to before it is deleted.
         first_load_quiet_s: how long nothing may have landed before a tenant's first load counts as worked off.
     """
 
@@ -58,6 +67,7 @@ class Settings:
     lake_bucket: str = "lake"
     logs_bucket: str = "logs"
     mongo_database: str = "spv"
+    landing_queue_url: str = ""
     webserver_port: int = 3000
     code_server_port: int = 4000
     workers: int = 2
@@ -76,6 +86,14 @@ class Settings:
     webhook_total_s: float = 10.0
     webhook_max_attempts: int = 10
     first_load_quiet_s: float = 60.0
+    alert_url: str = ""
+    alert_secret: str = ""
+    ui_url: str = ""
+    keep_runs_days: float = 30.0
+    keep_runs: int = 20
+    keep_publications_days: float = 7.0
+    keep_publications: int = 10
+    collect_after_hours: float = 24.0
 
     def lake_url(self, tenant: str, *parts: str) -> str:
         """URL of a place in the tenant's part of the lake."""

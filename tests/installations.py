@@ -29,10 +29,7 @@ def fresh_settings(servers: Settings, home: Path, **changes: Any) -> Iterator[Se
         changes: settings that differ.
     """
     tag = secrets.token_hex(4)
-    admin = psycopg2.connect(servers.postgres_url)
-    admin.autocommit = True
-    with admin.cursor() as cur:
-        cur.execute(f"CREATE DATABASE test_{tag}")
+    _administer(servers, f"CREATE DATABASE test_{tag}")
     home.mkdir(mode=0o700, parents=True)
     buckets = {f"{name}_bucket": f"{name}-{tag}" for name in ("landing", "feeds", "lake", "logs")}
     url = postgres.url(load_state(servers.home), f"test_{tag}")
@@ -40,8 +37,14 @@ def fresh_settings(servers: Settings, home: Path, **changes: Any) -> Iterator[Se
     yield dataclasses.replace(servers, **own)
     for bucket in buckets.values():
         s3_client(servers).delete_bucket(Bucket=bucket)  # SeaweedFS deletes what is in it too
+    _administer(servers, f"DROP DATABASE test_{tag} WITH (FORCE)")
+
+
+def _administer(servers: Settings, statement: str) -> None:
+    admin = psycopg2.connect(servers.postgres_url)  # each time anew: a test may restart the server
+    admin.autocommit = True
     with admin.cursor() as cur:
-        cur.execute(f"DROP DATABASE test_{tag} WITH (FORCE)")
+        cur.execute(statement)
     admin.close()
 
 

@@ -76,7 +76,9 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
         "decide_batch",
         "reprocess",
         "replay_quarantined",
+        "rebuild_view",
         "sweep",
+        "retain",
     }
     assert all(jobs.values())
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
@@ -86,6 +88,8 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
         "history_sensor",
         "notifications_sensor",
         "set_aside_sensor",
+        "run_failures",
+        "alerts_sensor",
     }
     assert all(sensor.description for sensor in sensors.values())
     assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
@@ -93,7 +97,13 @@ def test_jobs_and_sensors_are_few_and_described() -> None:
 
 def test_schedules_are_few_and_described() -> None:
     schedules = {schedule.name: schedule for schedule in build_defs().get_repository_def().schedule_defs}
-    assert set(schedules) == {"analytics_nightly", "check_ledger_nightly", "sweep_hourly"}
+    assert set(schedules) == {
+        "analytics_nightly",
+        "check_ledger_nightly",
+        "sweep_hourly",
+        "retain_nightly",
+        "compaction_check",
+    }
     assert all(schedule.description for schedule in schedules.values())
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules.values())
 

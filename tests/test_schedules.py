@@ -1,21 +1,34 @@
 """What schedules ask for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
+import pytest
 
+from spv_platform import schedules
 from spv_platform.definitions import build_defs
-from spv_platform.schedules import analytics_nightly
+from spv_platform.resources.platform import PlatformResource
+from spv_platform.schedules import analytics_nightly, compaction_check, retain_nightly
 
 
-def test_each_night_every_tenant_has_a_run_of_its_own() -> None:
+@contextmanager
+def night(*tenants: str) -> Iterator[dg.ScheduleEvaluationContext]:
+    """A tick at night. Dagster goes on to look at an instance whose context was left open."""
     with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("tenant", ["south", "north"])
-        context = dg.build_schedule_context(
+        instance.add_dynamic_partitions("tenant", tenants)
+        with dg.build_schedule_context(
             instance=instance,
             scheduled_execution_time=datetime(2026, 11, 25, 3, 30, tzinfo=UTC),
             repository_def=build_defs().get_repository_def(),
-        )
+        ) as context:
+            yield context
+
+
+def test_each_night_every_tenant_has_a_run_of_its_own() -> None:
+    with night("south", "north") as context:
         requests = analytics_nightly.evaluate_tick(context).run_requests or []
     assert [(request.partition_key, request.run_key) for request in requests] == [
         ("north", "north:2026-11-25"),
@@ -24,9 +37,29 @@ def test_each_night_every_tenant_has_a_run_of_its_own() -> None:
 
 
 def test_without_tenants_nothing_is_asked_for() -> None:
-    with dg.instance_for_test() as instance:
-        context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=datetime(2026, 11, 25, 3, 30, tzinfo=UTC)
-        )
+    with night() as context:
         tick = analytics_nightly.evaluate_tick(context)
     assert "no tenant" in (tick.skip_message or "")
+
+
+class Counting(PlatformResource):
+    """No platform: compactions are counted in its place."""
+
+    def open(self) -> Any:
+        """What is passed on."""
+        return "platform"
+
+
+def test_every_minute_compactions_are_formed_and_left_to_the_landing_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    formed: list[object] = []
+    monkeypatch.setattr(schedules, "form_compactions", lambda platform: formed.append(platform) or 3)
+    answer = compaction_check(platform=Counting())
+    assert isinstance(answer, dg.SkipReason)
+    assert formed == ["platform"]
+    assert "3 compactions" in str(answer.skip_message)
+
+
+def test_what_deletes_each_night_is_told_to() -> None:
+    with night() as context:
+        (request,) = retain_nightly.evaluate_tick(context).run_requests or []
+    assert request.run_config["ops"] == {"retain_everywhere": {"config": {"dry_run": False}}}

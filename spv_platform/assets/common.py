@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TENANT = dg.DynamicPartitionsDefinition(name="tenant")
 #: Run tag that names the batch; a run without it takes what waits.
 BATCH_TAG = "spv/batch"
+#: Metadata of a failure that names its reason code.
+REASON = "reason"
 OWNERS = ["team:data-platform"]
 #: Of every asset that a batch makes. Nothing that lands for so long is worth a look, not yet an alarm: a practice can
 #: be closed for a weekend.
@@ -101,15 +103,17 @@ def shown_failures() -> Iterator[None]:
     try:
         yield
     except PermanentError as error:
-        raise dg.Failure(f"{error}: the batch is set aside, see `spv batch list`", allow_retries=False) from None
+        raise _failure(f"{error}: the batch is set aside, see `spv batch list`", error.reason) from None
     except UsageError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        raise _failure(str(error), "not_possible") from None
     except SpvError as error:
-        raise dg.Failure(f"{error}: it is tried again by itself", allow_retries=False) from None
+        raise _failure(f"{error}: it is tried again by itself", error.reason) from None
     except Exception as error:  # the text of any other error may hold data, and Dagster keeps texts
-        raise dg.Failure(
-            f"{_where(error)}: a defect; the batch is tried again by itself", allow_retries=False
-        ) from None
+        raise _failure(f"{_where(error)}: a defect; the batch is tried again by itself", "internal_error") from None
+
+
+def _failure(text: str, reason: str) -> dg.Failure:
+    return dg.Failure(text, metadata={REASON: reason}, allow_retries=False)
 
 
 def _where(error: Exception) -> str:

@@ -32,8 +32,8 @@ def patient_view(context: dg.AssetExecutionContext, platform: PlatformResource) 
             metadata={
                 "batch": holding.claim.batch_id,
                 "records": prepared.records,
-                "persons": len(prepared.persons),
-                "retired_persons": len(prepared.retired),
-                "facts": prepared.facts.height,
+                "persons": prepared.persons,
+                "retired_persons": prepared.retired,
+                "facts": prepared.facts,
             }
         )

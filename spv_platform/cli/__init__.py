@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("spv_platform.cli.quarantine:quarantine", "Show what was set aside, try it again, or settle it."),
     "reprocess": ("spv_platform.cli.quarantine:reprocess", "Have processed objects opened and checked again."),
     "sweep": ("spv_platform.cli.sweep:sweep", "Hold the landing bucket against the ledger."),
+    "rebuild": ("spv_platform.cli.rebuild:rebuild", "Make a tenant's view anew from its tables."),
+    "retain": ("spv_platform.cli.retain:retain", "Delete what is kept for a while only, as every night."),
     "tables": ("spv_platform.cli.tables:tables", "List the published tables, or print rows of one."),
     "patient": ("spv_platform.cli.patient:patient", "Show a person, their view, and what the trials make of them."),
     "resource": ("spv_platform.cli.resource:resource", "Show the body of one resource, from its sealed object."),

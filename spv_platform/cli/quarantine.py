@@ -11,6 +11,8 @@ from spv_platform.cli import echo_json, json_option
 from spv_platform.cli.common import emit_rows, open_platform
 
 _STATES = ("open", "replayed", "discarded", "all")
+_LEVELS = ("object", "entry")
+_TIME = click.DateTime(["%Y-%m-%dT%H:%M:%S%z"])
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
@@ -27,14 +29,18 @@ def quarantine() -> None:
 @click.option("--tenant", help="Only this tenant's.")
 @click.option("--feed", help="Only this feed's.")
 @click.option("--reason", help="Only of this reason code.")
+@click.option("--level", type=click.Choice(_LEVELS), help="Only whole objects, or only entries.")
 @click.option("--state", type=click.Choice(_STATES), default="open", show_default=True, help="In this state.")
 @json_option
-def list_(tenant: str | None, feed: str | None, reason: str | None, state: str, as_json: bool) -> None:
+def list_(
+    tenant: str | None, feed: str | None, reason: str | None, level: str | None, state: str, as_json: bool
+) -> None:
     """List what was set aside: place, reason, what to do."""
     from spv_platform.ledger import quarantine as items
 
     with open_platform().db.transaction() as cur:
-        found = items.items(cur, tenant, feed=feed, reason=reason, state=None if state == "all" else state)
+        asked = None if state == "all" else state
+        found = items.items(cur, tenant, feed=feed, reason=reason, level=level, state=asked)
     emit_rows([_explained(row) for row in found], as_json, "nothing is in quarantine")
 
 
@@ -60,22 +66,40 @@ def show(item: str, as_json: bool) -> None:
 @click.option("--tenant", help="All that is open of this tenant.")
 @click.option("--feed", help="All that is open of this feed.")
 @click.option("--reason", help="All that is open of this reason code.")
+@click.option("--since", type=_TIME, help="All that is open and was set aside from then on (with zone).")
+@click.option("--contract", default="current", show_default=True, help="The contract's version to try it under.")
 @_dry_run
 @json_option
 def replay(
-    item: str | None, tenant: str | None, feed: str | None, reason: str | None, dry_run: bool, as_json: bool
+    item: str | None,
+    tenant: str | None,
+    feed: str | None,
+    reason: str | None,
+    since: datetime | None,
+    contract: str,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Try ITEM again, or all open items of a tenant, feed or reason.
+    """Try ITEM again, or all open items of a tenant, feed, reason or time.
 
     The whole object is opened again under the contract in force, with its old place in the order of landing. What is
-    there already changes nothing; what still breaks the contract is set aside again.
+    there already changes nothing; what still breaks the contract is set aside again. An installation has one version
+    of the contract: asked for another, nothing is done.
     """
     from spv_platform.pipeline.reprocess import replay as replay_
 
-    if not any((item, tenant, feed, reason)):
-        raise click.UsageError("Name an ITEM, or --tenant, --feed or --reason.")
+    if not any((item, tenant, feed, reason, since)):
+        raise click.UsageError("Name an ITEM, or --tenant, --feed, --reason or --since.")
     report = replay_(
-        open_platform(), item=item, tenant=tenant, feed=feed, reason=reason, dry_run=dry_run, who=getpass.getuser()
+        open_platform(),
+        item=item,
+        tenant=tenant,
+        feed=feed,
+        reason=reason,
+        since=since,
+        contract=contract,
+        dry_run=dry_run,
+        who=getpass.getuser(),
     )
     _say(asdict(report), dry_run, as_json)
 
@@ -97,8 +121,8 @@ def discard(item: str, as_json: bool) -> None:
 @click.command()
 @click.option("--tenant", required=True, help="Whose objects.")
 @click.option("--feed", help="Only this feed's.")
-@click.option("--since", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Landed from then on (with zone).")
-@click.option("--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Landed before (with zone).")
+@click.option("--since", type=_TIME, help="Landed from then on (with zone).")
+@click.option("--until", type=_TIME, help="Landed before (with zone).")
 @click.option("--yes", is_flag=True, help="Do it; without it, only what would be done is said.")
 @json_option
 def reprocess(
@@ -121,9 +145,9 @@ def _explained(row: dict[str, Any]) -> dict[str, Any]:
     from spv_platform.reasons import REASONS
 
     known = REASONS[row["reason"]]
-    shown = {"item": row["item"], "level": row["level"], "tenant": row["tenant"], "feed": row["feed"]}
+    shown = {"item": row["item"], "level": known.level, "tenant": row["tenant"], "feed": row["feed"]}
     shown |= {"object": f"{row['key']}@{row['version']}", "entry": row["entry"], "pointer": row["pointer"]}
-    shown |= {name: row[name] for name in ("reason", "state", "contract", "at")}
+    shown |= {name: row[name] for name in ("reason", "state", "contract", "attempt", "at")}
     return shown | {"meaning": known.meaning, "next_step": known.next_step}
 
 
@@ -133,4 +157,5 @@ def _say(report: dict[str, Any], dry_run: bool, as_json: bool) -> None:
         return
     would = "would wait again" if dry_run else "wait again"
     left = f"; {report['left']} are on their way or settled, and left alone" if report["left"] else ""
-    click.echo(f"{report['objects']} objects ({report['bytes']} bytes) {would}, under {report['contract']}{left}")
+    was = f" (refused under {report['refused_under']})" if report["refused_under"] else ""
+    click.echo(f"{report['objects']} objects ({report['bytes']} bytes) {would}, under {report['contract']}{was}{left}")

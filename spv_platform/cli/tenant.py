@@ -39,6 +39,7 @@ def add(name: str, feeds: tuple[str, ...], as_json: bool) -> None:
       max_entries: 50000            # of one object
       quarantine_limit: 0.1         # share of quarantined entries of a batch that passes the gate
       content_types: [application/fhir+json]
+      layout: "%Y/%m/%d/%H%M%S"     # how objects are named over time, or any
       format: spv
 
     \b

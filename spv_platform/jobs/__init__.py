@@ -13,7 +13,9 @@ from spv_platform.jobs.assets import (
 )
 from spv_platform.jobs.compaction import compact
 from spv_platform.jobs.decisions import decide_batch
+from spv_platform.jobs.rebuilding import rebuild_view
 from spv_platform.jobs.reprocessing import replay_quarantined, reprocess
+from spv_platform.jobs.retention import retain
 from spv_platform.jobs.sweeping import sweep
 
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
@@ -27,5 +29,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     decide_batch,
     reprocess,
     replay_quarantined,
+    rebuild_view,
     sweep,
+    retain,
 ]

@@ -33,6 +33,8 @@ class ReplayConfig(dg.Config):
 
     Attributes:
         item: one item, `object-N` or `entry-N`.
+        since: only what was set aside from then on, as 2026-11-25T08:00:00+00:00.
+        contract: the version of the contract to try it under; an installation has one.
         dry_run: only say what would be done.
     """
 
@@ -41,6 +43,8 @@ class ReplayConfig(dg.Config):
     tenant: str = ""
     feed: str = ""
     reason: str = ""
+    since: str = ""
+    contract: str = "current"
     dry_run: bool = True
 
 
@@ -68,6 +72,8 @@ def replay_items(context: dg.OpExecutionContext, config: ReplayConfig, platform:
             tenant=config.tenant or None,
             feed=config.feed or None,
             reason=config.reason or None,
+            since=_time(config.since),
+            contract=config.contract,
             dry_run=config.dry_run,
             who=config.who,
         )

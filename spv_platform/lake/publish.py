@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from spv_platform import faults
 from spv_platform.errors import PermanentError, TransientError
 from spv_platform.lake.stage import StagedFile
 from spv_platform.lake.store import Kind, Lake, store_errors
@@ -77,9 +78,11 @@ def _adopt_table(lake: Lake, tenant: str, files: Sequence[StagedFile], pinned: i
                 handle = lake.ensure_table(tenant, "log", table, expected=pinned)
                 _bring_to(handle, pinned, table)
                 _add_columns(lake, handle, table)
-                return commit_files(lake, tenant, "log", handle, files, "append")
+                version = commit_files(lake, tenant, "log", handle, files, "append")
         except CommitFailedError:
             continue  # a displaced worker committed since the log was opened: undo it and try again
+        faults.point("table_added", table)
+        return version
     raise TransientError("store_unavailable", f"table {table}: others keep writing to it")
 
 

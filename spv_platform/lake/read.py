@@ -15,7 +15,7 @@ import polars as pl
 
 from spv_platform.lake.spec import TableSpec
 from spv_platform.lake.store import Kind, Lake, store_errors
-from spv_platform.lake.winners import RULE_COLUMNS, latest, survivors, versions
+from spv_platform.lake.winners import RULE_COLUMNS, latest, survivors
 
 _ROW = "__row"
 
@@ -24,26 +24,40 @@ _ROW = "__row"
 Pins = Mapping[str, int | None]
 
 
-def read(lake: Lake, tenant: str, table: str, *, base: int | None, tail: Sequence[str]) -> pl.LazyFrame:
+def read(
+    lake: Lake, tenant: str, table: str, *, base: int | None, tail: Sequence[str], keys: pl.Expr | None = None
+) -> pl.LazyFrame:
     """The exact current rows of a table, in no particular order; no tombstones.
 
     `base` is the version of `current/<table>`, or None; `tail` the paths, relative to `log/<table>`, of the files
-    published after it. A file listed twice counts once, and files that the base holds already change nothing.
+    published after it. A file listed twice counts once, and files that the base holds already change nothing. `keys` is
+    a condition on the key's columns: no more is decided than what it holds for.
 
     Returns:
         The columns of `TableSpec.read_schema`. Columns that a file does not have yet are null.
     """
     spec = lake.spec(table)
-    rows = merged(lake, tenant, spec, base, tail)
+    rows = merged(lake, tenant, spec, base, tail, keys)
     return rows.filter("current").select(*spec.read_schema)
 
 
-def merged(lake: Lake, tenant: str, spec: TableSpec, base: int | None, tail: Sequence[str]) -> pl.LazyFrame:
-    """The rows of the next base: current rows, and what must be remembered beside them; see `TableSpec.base_schema`."""
-    old = _base(lake, tenant, spec, base)
+def merged(
+    lake: Lake,
+    tenant: str,
+    spec: TableSpec,
+    base: int | None,
+    tail: Sequence[str],
+    keys: pl.Expr | None = None,
+) -> pl.LazyFrame:
+    """The rows of the next base: current rows, and what must be remembered beside them; see `TableSpec.base_schema`.
+
+    Only keys for which `keys`, a condition on the key's columns, holds.
+    """
+    old = _where(_base(lake, tenant, spec, base), keys)
     if not tail:
         return old
-    new = _scan(lake, tenant, "log", spec.name, [lake.url(tenant, "log", spec.name, path) for path in set(tail)])
+    urls = [lake.url(tenant, "log", spec.name, path) for path in set(tail)]
+    new = _where(_scan(lake, tenant, "log", spec.name, urls), keys)
     flags = [name for name in spec.base_schema if name not in spec.schema]
     if base is None:
         return _by_row(spec, new, flags, lambda rows: _decide(spec, rows))
@@ -76,10 +90,10 @@ class Reader:
     tables: Mapping[str, Pins]
     files: Callable[[str, int, int], Sequence[str]]
 
-    def current(self, table: str) -> pl.LazyFrame:
+    def current(self, table: str, keys: pl.Expr | None = None) -> pl.LazyFrame:
         """The exact current rows of a table; see `read`."""
         base, tail = self._parts(table)
-        return read(self.lake, self.tenant, table, base=base, tail=tail)
+        return read(self.lake, self.tenant, table, base=base, tail=tail, keys=keys)
 
     def added(self, table: str, after_seq: int) -> pl.LazyFrame:
         """The rows that publications after one wrote, as they are: superseded ones and tombstones too."""
@@ -98,18 +112,15 @@ class Reader:
             files = self.lake.open(self.tenant, "log", table, self.tables[table]["log"]).get_add_actions(flatten=True)
         return sum(files.column("num_records").to_pylist())
 
-    def versions(self, table: str) -> pl.LazyFrame:
-        """All that was ever published of a table, tombstones included: of a resource table one row per version."""
+    def stored(self, table: str) -> pl.LazyFrame:
+        """All rows that were ever published of a table, as they are: repetitions and tombstones too."""
         spec = self.lake.spec(table)
         pinned = self.tables.get(table, {}).get("log")
         if pinned is None:
             return pl.LazyFrame(schema=spec.schema)
         with store_errors(f"table {table}"):
             files = self.lake.open(self.tenant, "log", table, pinned).file_uris()
-        rows = _scan(self.lake, self.tenant, "log", table, files)
-        if spec.order == "seq" or not files:
-            return rows
-        return _by_row(spec, rows, [], lambda narrow: versions(narrow, spec.key))
+        return _scan(self.lake, self.tenant, "log", table, files)
 
     def _parts(self, table: str) -> tuple[int | None, Sequence[str]]:
         self.lake.spec(table)
@@ -141,6 +152,10 @@ def _scan(lake: Lake, tenant: str, kind: Kind, table: str, urls: Sequence[str]) 
         hive_partitioning=False,
         storage_options=lake.storage_options(tenant),
     )
+
+
+def _where(rows: pl.LazyFrame, keys: pl.Expr | None) -> pl.LazyFrame:
+    return rows if keys is None else rows.filter(keys)
 
 
 def _decide(spec: TableSpec, rows: pl.LazyFrame) -> pl.LazyFrame:

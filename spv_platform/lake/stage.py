@@ -10,6 +10,7 @@ from io import BytesIO
 
 import polars as pl
 
+from spv_platform import faults
 from spv_platform.errors import PermanentError
 from spv_platform.lake.store import Lake
 
@@ -61,4 +62,5 @@ def stage(
     buffer = BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=True)
     size = lake.put(tenant, lake.url(tenant, "log", table, path), buffer)
+    faults.point("file_staged", table)
     return StagedFile(table, path, frame.height, size)

@@ -7,14 +7,16 @@ What belongs here: addresses, credentials, encryption, opening a Delta log. What
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
+from spv_platform import faults
 from spv_platform.errors import TransientError, UsageError
 from spv_platform.lake.spec import RESOURCE_TABLES, TableSpec
 from spv_platform.settings import Settings
@@ -22,6 +24,7 @@ from spv_platform.settings import Settings
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 #: `log` holds every published row, `current` the compacted rows of one moment.
 Kind = Literal["log", "current"]
@@ -31,6 +34,15 @@ _CONFIGURATION: dict[str, str | None] = {"delta.enableExpiredLogCleanup": "false
 
 #: Opened logs that one process keeps.
 _MOST_HANDLES = 64
+_DELETED_AT_ONCE = 100
+
+
+class LakeFile(NamedTuple):
+    """An object of a tenant's part of the lake; `path` begins with its kind, `modified` is by the store's clock."""
+
+    path: str
+    bytes: int
+    modified: datetime
 
 
 class Lake:
@@ -170,6 +182,35 @@ class Lake:
         with store_errors("lake"):
             self._s3.delete_object(Bucket=address["Bucket"], Key=address["Key"])
 
+    def files(self, tenant: str, *folder: str) -> Iterator[LakeFile]:
+        """What lies in a folder of the tenant's part, whether a table refers to it or not."""
+        root = f"{tenant}/"
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.settings.lake_bucket, Prefix=root + "".join(f"{name}/" for name in folder)
+        )
+        with store_errors("lake"):
+            for page in pages:
+                for each in page.get("Contents", []):
+                    yield LakeFile(each["Key"].removeprefix(root), each["Size"], each["LastModified"])
+
+    def delete_files(self, tenant: str, files: Sequence[LakeFile]) -> None:
+        """Delete what `files` gave; what is gone already is no error.
+
+        Raises:
+            TransientError: `store_unavailable`, also when some of them were not deleted.
+        """
+        for start in range(0, len(files), _DELETED_AT_ONCE):
+            names: list[ObjectIdentifierTypeDef] = [
+                {"Key": f"{tenant}/{file.path}"} for file in files[start : start + _DELETED_AT_ONCE]
+            ]
+            with store_errors("lake"):
+                answer = self._s3.delete_objects(
+                    Bucket=self.settings.lake_bucket, Delete={"Objects": names, "Quiet": True}
+                )
+            if answer.get("Errors"):
+                raise TransientError("store_unavailable", "lake: a file was not deleted")
+            faults.point("file_deleted", files[start].path)
+
     def _address(self, tenant: str, url: str) -> dict[str, Any]:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         return {
@@ -182,7 +223,8 @@ class Lake:
     def _delta_options(self, tenant: str) -> dict[str, str]:
         # Without these a store that is away holds a caller for three minutes, longer than its lease. Polars reads
         # the same names as numbers, so they are not part of the common options.
-        return {**self.storage_options(tenant), "max_retries": "3", "retry_timeout": "10s", "connect_timeout": "5s"}
+        limits = {"max_retries": "3", "retry_timeout": "10s", "connect_timeout": "5s", "timeout": "15s"}
+        return {**self.storage_options(tenant), **limits}
 
     @cached_property
     def _s3(self) -> "S3Client":

@@ -48,6 +48,12 @@ def current(cur: Cursor, tenant: str, person_ids: Sequence[str]) -> list[Approva
     return [Approval(*row) for row in cur.fetchall()]
 
 
+def persons(cur: Cursor, tenant: str) -> list[str]:
+    """Everybody who has an approval in force."""
+    cur.execute("SELECT DISTINCT person_id FROM ops.approval WHERE tenant = %s AND status = 'approved'", (tenant,))
+    return [person_id for (person_id,) in cur.fetchall()]
+
+
 def apply(cur: Cursor, tenant: str, seq: int, rows: Iterable[Verdict]) -> list[Approval]:
     """Bring verdicts in force, under the publish lease. One that approves nobody new or withdraws nothing says nothing.
 

@@ -6,7 +6,7 @@ objects move with it in the same transaction. Forming and requesting are here; w
 """
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any
 
 from spv_platform.ledger import moves, tenants
@@ -39,6 +39,7 @@ __all__ = [
     "due",
     "form",
     "form_compaction",
+    "form_rebuild",
     "form_rematch",
     "is_waived",
     "mark_gated",
@@ -66,7 +67,7 @@ class DueBatch:
 def form(cur: Cursor, tenant: str, *, max_objects: int, max_bytes: int) -> str | None:
     """Make a batch of what waits, oldest first, up to both limits but at least one object.
 
-    Objects that another transaction is taking are passed over.
+    Objects that another transaction is taking are passed over. One whose batch was taken apart gets one of its own.
 
     Returns:
         The new batch, or None when nothing waits or the tenant is removed.
@@ -74,13 +75,14 @@ def form(cur: Cursor, tenant: str, *, max_objects: int, max_bytes: int) -> str |
     if not tenants.keep_active(cur, tenant):
         return None
     cur.execute(
-        "SELECT seq, size_bytes FROM ops.object WHERE tenant = %s AND state = 'landed' AND batch_id IS NULL"
+        "SELECT seq, size_bytes, alone FROM ops.object WHERE tenant = %s AND state = 'landed' AND batch_id IS NULL"
         " ORDER BY seq LIMIT %s FOR UPDATE SKIP LOCKED",
         (tenant, max_objects),
     )
-    waiting = cur.fetchall()
-    if not waiting:
+    found = cur.fetchall()
+    if not found:
         return None
+    waiting = [(seq, size) for seq, size, _ in takewhile(lambda row: not row[2], found)] or [found[0][:2]]
     totals = list(accumulate(size for _, size in waiting))
     count = max(1, sum(total <= max_bytes for total in totals))
     batch_id = moves.insert(cur, tenant, "load", objects=count, size_bytes=totals[count - 1])
@@ -121,13 +123,30 @@ def form_compaction(cur: Cursor, tenant: str) -> str | None:
     return None if cur.fetchone() else moves.insert(cur, tenant, "compact")
 
 
+def form_rebuild(cur: Cursor, tenant: str) -> str:
+    """Ask for the tenant's persons to be made anew from its tables; one that waits already is enough.
+
+    Returns:
+        The waiting batch.
+    """
+    _lock_tenant(cur, tenant)
+    cur.execute(
+        "SELECT batch_id FROM ops.batch WHERE tenant = %s AND kind = 'rebuild' AND state = 'formed'"
+        " ORDER BY created_at LIMIT 1",
+        (tenant,),
+    )
+    row = cur.fetchone()
+    return row[0] if row else moves.insert(cur, tenant, "rebuild")
+
+
 def due(cur: Cursor, *, retry_after_s: float, max_attempts: int = Settings.max_attempts) -> list[DueBatch]:
     """The batches to request a run for now, oldest first.
 
     First, batches of removed tenants are set aside; batches whose lease ran out come back with the next attempt;
     batches that were requested but not claimed get the next attempt after `retry_after_s`, and after twice as long each
-    further time, since a queue may be slow; and batches that are out of attempts are set aside with their objects. Call
-    `mark_requested` in the same transaction.
+    further time, up to eight times, since a queue may be slow; and batches that are out of attempts are set aside with
+    their objects. What nobody claimed is no attempt of these, for a day: workers that die take no waiting batch with
+    them. Call `mark_requested` in the same transaction.
     """
     moves.set_aside_removed(cur)
     cur.execute(
@@ -135,11 +154,12 @@ def due(cur: Cursor, *, retry_after_s: float, max_attempts: int = Settings.max_a
         " ORDER BY batch_id FOR UPDATE SKIP LOCKED"
     )
     for (batch_id,) in cur.fetchall():
-        moves.give_back(cur, batch_id, not_before=None, max_attempts=max_attempts)
+        moves.give_back(cur, batch_id, pause_s=0, max_attempts=max_attempts)
     cur.execute(
-        "UPDATE ops.batch SET attempt = attempt + 1, requested_at = NULL WHERE batch_id IN"
-        " (SELECT batch_id FROM ops.batch WHERE state = 'formed' AND requested_at <="
-        " clock_timestamp() - make_interval(secs => %s * 2 ^ least(attempt - budget_from, 16))"
+        "UPDATE ops.batch SET attempt = attempt + 1, requested_at = NULL,"
+        " excused = excused + (created_at > clock_timestamp() - interval '1 day')::int"
+        " WHERE batch_id IN (SELECT batch_id FROM ops.batch WHERE state = 'formed' AND requested_at <="
+        " clock_timestamp() - make_interval(secs => %s * 2 ^ least(attempt - open_from, 3))"
         " ORDER BY batch_id FOR UPDATE SKIP LOCKED) RETURNING batch_id",
         (retry_after_s,),
     )

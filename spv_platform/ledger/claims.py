@@ -7,7 +7,6 @@ until somebody takes over.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from spv_platform.errors import LeaseLostError, UsageError
@@ -168,9 +167,21 @@ def mark_published(cur: Cursor, held: Claim) -> None:
 
 
 def release(
-    cur: Cursor, held: Claim, not_before: datetime | None = None, max_attempts: int = Settings.max_attempts
+    cur: Cursor,
+    held: Claim,
+    pause_s: float = 0,
+    max_attempts: int = Settings.max_attempts,
+    *,
+    counts: bool = True,
 ) -> bool:
-    """Give the batch back after a transient failure, to be tried again from `not_before` (with a time zone) on.
+    """Give the batch back after a failure, to be tried again after a pause.
+
+    Args:
+        cur: the transaction.
+        held: the claim.
+        pause_s: how long, by the database's clock.
+        max_attempts: tries of a batch before it is set aside.
+        counts: whether the try is one of these; not if a store was away, which says nothing about the batch.
 
     Returns:
         False when that was the last attempt, and the batch is set aside.
@@ -179,7 +190,7 @@ def release(
         LeaseLostError: the batch is not this try's any more.
     """
     check(cur, held)
-    return moves.give_back(cur, held.batch_id, not_before=not_before, max_attempts=max_attempts)
+    return moves.give_back(cur, held.batch_id, pause_s=pause_s, max_attempts=max_attempts, counts=counts)
 
 
 def set_aside(cur: Cursor, held: Claim, reason: str, details: Mapping[str, Any] | None = None) -> None:

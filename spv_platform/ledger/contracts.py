@@ -10,7 +10,9 @@ import msgspec
 from psycopg2.extras import Json
 
 from spv_platform.errors import UsageError
+from spv_platform.ledger import layouts
 from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.layouts import ANY
 from spv_platform.settings import Settings
 
 _Limit = Annotated[int, msgspec.Meta(ge=1)]
@@ -34,6 +36,7 @@ class FeedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_entries: most entries of one object; the installation's limit if None.
         quarantine_limit: share of quarantined entries of a batch, 0 to 1, that the gate tolerates.
         content_types: media types that its objects may have; any if empty.
+        layout: how its objects are named over time, see `ledger.layouts`: `any`, or a strftime pattern.
     """
 
     format: str = "spv"
@@ -42,6 +45,7 @@ class FeedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_entries: _Limit | None = None
     quarantine_limit: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     content_types: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    layout: str = ANY
 
     def limits(self, settings: Settings) -> Limits:
         """The limits in force: the contract's own, else the installation's."""
@@ -68,10 +72,13 @@ def parse_contract(document: Any, file: str) -> FeedContract:
         UsageError: an unknown field, or a value that is not what the field needs.
     """
     try:
-        return msgspec.convert({} if document is None else document, FeedContract)
+        contract = msgspec.convert({} if document is None else document, FeedContract)
     except msgspec.ValidationError as error:
         fields = ", ".join(FeedContract.__struct_fields__)
         raise UsageError(f"{file}: {error}: correct it; the fields of a feed contract are {fields}") from None
+    if wrong := layouts.problem(contract.layout):
+        raise UsageError(f"{file}: layout: {wrong}: correct it")
+    return contract
 
 
 def contract_of(cur: Cursor, tenant: str, feed: str) -> FeedContract:
@@ -89,11 +96,14 @@ def contract_of(cur: Cursor, tenant: str, feed: str) -> FeedContract:
 
 
 def put_contract(cur: Cursor, tenant: str, feed: str, contract: FeedContract) -> None:
-    """Replace the contract of a feed that the tenant has; it counts from the next batch that is staged."""
+    """Replace the contract of a feed that the tenant has; it counts from the next batch that is staged.
+
+    The feed is looked at from its beginning once, as its objects may be named in another way now.
+    """
     terms = msgspec.to_builtins(contract)
     del terms["format"]  # has a column of its own
     cur.execute(
-        "UPDATE ops.feed SET format = %s, contract = %s WHERE tenant = %s AND feed = %s",
+        "UPDATE ops.feed SET format = %s, contract = %s, seen_until = NULL WHERE tenant = %s AND feed = %s",
         (contract.format, Json(terms), tenant, feed),
     )
 

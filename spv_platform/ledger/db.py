@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from importlib import resources
 from typing import Any
 
@@ -19,6 +20,8 @@ from spv_platform.settings import Settings
 Cursor = extensions.cursor
 
 _SCHEMA_LOCK = 0x5370_764F  # any constant that nobody else on the server uses
+#: Beside what the driver calls operational: the server ended an idle session, or is read-only after a failover.
+_PASSING = ("25P03", "25006")
 _BYTES = extensions.new_type((17,), "BYTES", lambda value, cur: _as_bytes(value, cur))
 _BYTES_ARRAY = extensions.new_array_type((1001,), "BYTES[]", _BYTES)
 
@@ -94,6 +97,20 @@ class Database:
         self._idle.put(connection)
 
 
+def today(cur: Cursor) -> date:
+    """The day in UTC by the database's clock, which is one for all hosts."""
+    cur.execute("SELECT current_date")
+    ((day,),) = cur.fetchall()
+    return day
+
+
+def now_s(cur: Cursor) -> int:
+    """Seconds since 1970 by the database's clock."""
+    cur.execute("SELECT extract(epoch FROM clock_timestamp())::bigint")
+    ((seconds,),) = cur.fetchall()
+    return seconds
+
+
 def rows_as_dicts(cur: Cursor) -> list[dict[str, Any]]:
     """The rows of the last statement by column name, for display."""
     names = [column.name for column in cur.description or ()]
@@ -110,8 +127,7 @@ def apply_schema(db: Database) -> None:
 
 def _translate(error: psycopg2.Error) -> PermanentError | TransientError:
     place = f"postgresql {error.pgcode or type(error).__name__}"
-    ended_by_server = error.pgcode == "25P03"
-    if ended_by_server or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+    if error.pgcode in _PASSING or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return TransientError("store_unavailable", place)
     return PermanentError("internal_error", place)
 

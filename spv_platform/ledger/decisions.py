@@ -32,8 +32,8 @@ def release(cur: Cursor, batch_id: str, *, waive: bool = False) -> None:
     waived = [*row["waived"], row["details"]["gate"]] if waive else []
     cur.execute(
         "UPDATE ops.batch SET state = 'formed', reason = NULL, details = NULL, waived = %s, attempt = attempt + 1,"
-        " budget_from = attempt + 1, open_from = attempt + 1, run_id = NULL, not_before = NULL, requested_at = NULL"
-        " WHERE batch_id = %s",
+        " budget_from = attempt + 1, excused = 0, open_from = attempt + 1, run_id = NULL, not_before = NULL,"
+        " requested_at = NULL WHERE batch_id = %s",
         (waived, batch_id),
     )
     moves.begin_attempt(cur, batch_id, "landed")

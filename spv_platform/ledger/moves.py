@@ -25,20 +25,37 @@ def insert(
     return batch_id
 
 
-def give_back(cur: Cursor, batch_id: str, *, not_before: datetime | None, max_attempts: int) -> bool:
-    """Back to `formed` with the next attempt; False when there is none left, and the batch is set aside."""
+def give_back(cur: Cursor, batch_id: str, *, pause_s: float, max_attempts: int, counts: bool = True) -> bool:
+    """Back to `formed` with the next attempt, after a pause; False when there is none left: the batch is set aside.
+
+    Args:
+        cur: the transaction.
+        batch_id: the batch.
+        pause_s: no run is requested before it is over.
+        max_attempts: how many may fail.
+        counts: whether the batch may be the reason of the failure. If not, it is no attempt of these, for a day. If
+            so, the second one takes the batch apart, so that one object cannot take the others with it.
+    """
     cur.execute(
         "UPDATE ops.batch SET state = 'formed', attempt = attempt + 1, open_from = attempt + 1, run_id = NULL,"
-        " lease_until = NULL, requested_at = NULL, not_before = %s WHERE batch_id = %s",
-        (not_before, batch_id),
+        " excused = excused + (NOT %s AND created_at > clock_timestamp() - interval '1 day')::int,"
+        " lease_until = NULL, requested_at = NULL, not_before = clock_timestamp() + make_interval(secs => %s)"
+        " WHERE batch_id = %s",
+        (counts, pause_s, batch_id),
     )
     begin_attempt(cur, batch_id, "landed")
-    return not set_aside_if_exhausted(cur, batch_id, max_attempts)
+    if set_aside_if_exhausted(cur, batch_id, max_attempts):
+        return False
+    if counts:
+        _take_apart_if_failing(cur, batch_id)
+    return True
 
 
 def set_aside_if_exhausted(cur: Cursor, batch_id: str, max_attempts: int) -> bool:
     """Set the batch aside if it had all its attempts; whether it had."""
-    cur.execute("SELECT attempt - budget_from >= %s FROM ops.batch WHERE batch_id = %s", (max_attempts, batch_id))
+    cur.execute(
+        "SELECT attempt - budget_from - excused >= %s FROM ops.batch WHERE batch_id = %s", (max_attempts, batch_id)
+    )
     ((exhausted,),) = cur.fetchall()
     if exhausted:
         set_aside(cur, batch_id, "attempts_exhausted")
@@ -80,22 +97,44 @@ def set_aside_removed(cur: Cursor) -> None:
 def move_objects(cur: Cursor, batch_id: str, state: str) -> None:
     """Move the objects of a batch with it; what this attempt has quarantined stays."""
     cur.execute(
-        "UPDATE ops.object SET state = %s WHERE batch_id = %s AND state IN ('landed', 'claimed', 'staged')",
-        (state, batch_id),
+        "UPDATE ops.object SET state = %s, alone = alone AND %s <> 'published'"
+        " WHERE batch_id = %s AND state IN ('landed', 'claimed', 'staged')",
+        (state, state, batch_id),
     )
 
 
-def begin_attempt(cur: Cursor, batch_id: str, state: str) -> None:
-    """Put all objects of a batch into a state for a new attempt, which judges and counts each of them afresh."""
-    for table, kept in (("entry_quarantine", " AND state <> 'discarded'"), ("reference_queue", "")):
+def _take_apart_if_failing(cur: Cursor, batch_id: str) -> None:
+    """Leave a batch that has failed more than once its first object; each of the others waits for one of its own."""
+    cur.execute(
+        "UPDATE ops.object SET batch_id = NULL, alone = true FROM ops.batch AS batch"
+        " WHERE object.batch_id = %(batch)s AND batch.batch_id = %(batch)s AND object.state = 'landed'"
+        " AND batch.attempt - batch.budget_from - batch.excused > 1"
+        " AND seq > (SELECT min(seq) FROM ops.object WHERE batch_id = %(batch)s)",
+        {"batch": batch_id},
+    )
+    if cur.rowcount:
         cur.execute(
-            f"DELETE FROM ops.{table} WHERE object_seq IN"  # noqa: S608  (names of ours)
-            " (SELECT seq FROM ops.object WHERE batch_id = %s AND state <> 'published')" + kept,
+            "UPDATE ops.batch SET (objects, bytes) = (SELECT count(*), sum(size_bytes) FROM ops.object"
+            " WHERE object.batch_id = batch.batch_id) WHERE batch_id = %s",
             (batch_id,),
         )
+
+
+def begin_attempt(cur: Cursor, batch_id: str, state: str) -> None:
+    """Put all objects of a batch into a state for a new attempt, which judges and counts each of them afresh.
+
+    What an object holds does not change: its digest stays, by which rows of earlier batches find their master.
+    """
+    cur.execute("SELECT seq FROM ops.object WHERE batch_id = %s AND state <> 'published'", (batch_id,))
+    unpublished = [seq for (seq,) in cur.fetchall()]
     cur.execute(
-        "UPDATE ops.object SET state = %s, reason = NULL, plain_digest = NULL, plain_bytes = NULL, entries = NULL,"
-        " accepted = NULL, tombstones = NULL, duplicates = NULL, superseded = NULL, quarantined = NULL, same_as = NULL"
+        "UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = ANY(%s) AND state = 'open'",
+        (unpublished,),
+    )
+    cur.execute("DELETE FROM ops.reference_queue WHERE object_seq = ANY(%s)", (unpublished,))
+    cur.execute(
+        "UPDATE ops.object SET state = %s, reason = NULL, entries = NULL, accepted = NULL, tombstones = NULL,"
+        " duplicates = NULL, superseded = NULL, quarantined = NULL, same_as = NULL"
         " WHERE batch_id = %s AND state <> 'published'",
         (state, batch_id),
     )

@@ -84,12 +84,6 @@ _SELECT = (
 )
 
 
-def known(cur: Cursor, bucket: str) -> set[tuple[str, str]]:
-    """(key, version) of every object version of the bucket that the ledger has."""
-    cur.execute("SELECT key, version FROM ops.object WHERE bucket = %s", (bucket,))
-    return set(cur.fetchall())
-
-
 def discover(cur: Cursor, found: Iterable[FoundObject]) -> int:
     """Enter what was found; what is known already stays as it is.
 
@@ -99,7 +93,9 @@ def discover(cur: Cursor, found: Iterable[FoundObject]) -> int:
     Returns:
         How many were new.
     """
-    ordered = sorted(found, key=lambda each: (each.landed_at, each.key, each.version))
+    ordered = sorted(_new(cur, found), key=lambda each: (each.landed_at, each.key, each.version))
+    if not ordered:
+        return 0
     feeds = active_feeds(cur)
     rows = []
     for each in ordered:
@@ -239,6 +235,19 @@ def ledger_rows(cur: Cursor, tenant: str | None = None, *, state: str | None = N
         {"tenant": tenant, "state": state},
     )
     return rows_as_dicts(cur)
+
+
+def _new(cur: Cursor, found: Iterable[FoundObject]) -> list[FoundObject]:
+    """Those that the ledger has not. An insert that meets a conflict takes a sequence number all the same."""
+    asked = {each[:3]: each for each in found}
+    cur.execute(
+        "SELECT bucket, key, version FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked (bucket, key, version)"
+        " JOIN ops.object USING (bucket, key, version)",
+        [[place[part] for place in asked] for part in range(3)],
+    )
+    for place in cur.fetchall():
+        asked.pop(place)
+    return list(asked.values())
 
 
 def active_feeds(cur: Cursor) -> dict[str, set[str]]:

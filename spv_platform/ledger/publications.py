@@ -61,10 +61,16 @@ def newest(cur: Cursor, tenant: str) -> Publication | None:
 
 
 def at(cur: Cursor, tenant: str, seq: int) -> Publication | None:
-    """One publication of the past."""
+    """One publication of the past; where its compacted tables are gone it pins none, so all comes from the log."""
     cur.execute(_SELECT + " AND seq = %s", (tenant, seq))
     row = cur.fetchone()
-    return Publication(*row) if row else None
+    if row is None:
+        return None
+    found = Publication(*row)
+    cur.execute("SELECT bases_from > %s FROM ops.tenant WHERE tenant = %s", (seq, tenant))
+    if cur.fetchone() == (True,):
+        return found._replace(tables={table: {"log": pins["log"]} for table, pins in found.tables.items()})
+    return found
 
 
 def insert(

@@ -1,10 +1,12 @@
 """What was set aside of what came in, objects and entries: where and why, never what.
 
-An item has a name: `object-N` by landing sequence, `entry-N` by its row here. It is `open`, `replayed` (tried again, or
-about to be), or `discarded` by somebody's decision, which takes nothing away: it stays counted, and where it landed.
+An item has a name for as long as it is set aside: `object-N` by landing sequence, `entry-N` by its row here. It is
+`open`, `replayed` (about to be tried again), or `discarded` by somebody's decision, which takes nothing away: it stays
+counted, and where it landed. At which level it is, its reason says.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Protocol
 
 from psycopg2.extras import execute_values
@@ -26,7 +28,9 @@ class EntryLike(Protocol):
 
 
 def put_entries(cur: Cursor, tenant: str, object_seq: int, rows: Iterable[EntryLike], *, contract: str) -> None:
-    """Set entries of an object aside; doing it twice changes nothing. A run calls this after `batches.check`.
+    """Set entries of an object aside, and no others of it; doing it twice changes nothing.
+
+    One that was set aside before keeps its name, and stays discarded if it is. A run calls this after `batches.check`.
 
     Args:
         cur: the transaction.
@@ -36,6 +40,11 @@ def put_entries(cur: Cursor, tenant: str, object_seq: int, rows: Iterable[EntryL
         contract: version of the contract that refused them.
     """
     distinct = sorted({(row.entry, row.pointer, row.reason) for row in rows})
+    cur.execute(
+        "DELETE FROM ops.entry_quarantine WHERE object_seq = %s AND (entry, pointer, reason) NOT IN"
+        " (SELECT * FROM unnest(%s::int[], %s::text[], %s::text[]))",
+        (object_seq, *([row[part] for row in distinct] for part in range(3))),
+    )
     execute_values(
         cur,
         "INSERT INTO ops.entry_quarantine (tenant, object_seq, contract, entry, pointer, reason) VALUES %s"
@@ -45,6 +54,11 @@ def put_entries(cur: Cursor, tenant: str, object_seq: int, rows: Iterable[EntryL
         [(tenant, object_seq, contract, *row) for row in distinct],
         page_size=1000,
     )
+
+
+def forget_replayed(cur: Cursor, object_seq: int) -> None:
+    """Take away the entries of an object that were to be tried again: it is refused as a whole now."""
+    cur.execute("DELETE FROM ops.entry_quarantine WHERE object_seq = %s AND state = 'replayed'", (object_seq,))
 
 
 def list_entries(
@@ -71,39 +85,62 @@ def items(
     *,
     feed: str | None = None,
     reason: str | None = None,
+    level: str | None = None,
+    since: datetime | None = None,
     state: str | None = None,
     name: str | None = None,
 ) -> list[dict[str, Any]]:
     """Objects and entries that were set aside, in landing order; all that match what is given.
+
+    Args:
+        cur: the transaction.
+        tenant: whose.
+        feed: of this feed.
+        reason: of this reason code.
+        level: of a reason of this level, `object` or `entry`.
+        since: set aside from then on, with a time zone.
+        state: `open`, `replayed` or `discarded`.
+        name: the one of this name.
 
     Raises:
         UsageError: there is no item of that name.
     """
     cur.execute(
         "SELECT * FROM ("
-        " SELECT 'object-' || seq AS item, 'object' AS level, tenant, feed, seq, key, version, NULL::int AS entry,"
-        "   NULL AS pointer, reason, contract, found_at AS at,"
+        " SELECT 'object-' || seq AS item, tenant, feed, seq, key, version, attempt, NULL::int AS entry,"
+        "   NULL AS pointer, reason, contract, coalesce((SELECT max(step.at) FROM ops.batch_step AS step"
+        "     WHERE step.batch_id = object.batch_id AND step.step = 'staged'), found_at) AS at,"
         "   CASE state WHEN 'quarantined' THEN 'open' ELSE 'discarded' END AS state FROM ops.object"
         "   WHERE state = 'quarantined' OR (state = 'rejected' AND reason = ANY(%(of_objects)s))"
-        " UNION ALL SELECT 'entry-' || entry.id, 'entry', entry.tenant, feed, seq, key, version, entry.entry,"
+        " UNION ALL SELECT 'entry-' || entry.id, entry.tenant, feed, seq, key, version, attempt, entry.entry,"
         "   entry.pointer, entry.reason, entry.contract, entry.at, entry.state"
         "   FROM ops.entry_quarantine AS entry JOIN ops.object ON object.seq = entry.object_seq"
         ") AS items WHERE (%(tenant)s IS NULL OR tenant = %(tenant)s) AND (%(feed)s IS NULL OR feed = %(feed)s)"
         " AND (%(reason)s IS NULL OR reason = %(reason)s) AND (%(state)s IS NULL OR state = %(state)s)"
+        " AND (%(of_level)s IS NULL OR reason = ANY(%(of_level)s))"
+        " AND at >= coalesce(%(since)s, '-infinity'::timestamptz)"
         " AND (%(name)s IS NULL OR item = %(name)s) ORDER BY seq, entry NULLS FIRST, pointer",
         {
             "tenant": tenant,
             "feed": feed,
             "reason": reason,
+            "since": since,
             "state": state,
             "name": name,
-            "of_objects": [code for code, known in REASONS.items() if known.level == "object"],
+            "of_level": _codes_of(level) if level else None,
+            "of_objects": _codes_of("object"),
         },
     )
     found = rows_as_dicts(cur)
     if name and not found:
-        raise UsageError(f"nothing of the name {name!r} was set aside: see `spv quarantine list --state all`")
+        raise UsageError(f"nothing of the name {name!r} is set aside: see `spv quarantine list --state all`")
     return found
+
+
+def number_of(name: str, kind: str) -> int | None:
+    """The number in an item's name, if it is one of the kind `object` or `entry`."""
+    found, _, number = name.partition("-")
+    return int(number) if found == kind and number.isdecimal() and len(number) < 19 else None
 
 
 def discard_entry(cur: Cursor, number: int) -> bool:
@@ -118,3 +155,7 @@ def discard_entry(cur: Cursor, number: int) -> bool:
 def reopen_entry(cur: Cursor, number: int) -> None:
     """Take a decision about an entry back, so that a replay judges it."""
     cur.execute("UPDATE ops.entry_quarantine SET state = 'open' WHERE id = %s AND state = 'discarded'", (number,))
+
+
+def _codes_of(level: str) -> list[str]:
+    return [code for code, known in REASONS.items() if known.level == level]

@@ -93,7 +93,10 @@ def filed_rows(cur: Cursor, tenant: str, upto_seq: int) -> dict[str, int]:
 
 
 def accepted_entries(cur: Cursor, tenant: str) -> int:
-    """Entries and deletions of the tenant's published objects, contents that landed more than once counted once."""
+    """Entries and deletions of the tenant's published objects, contents that landed more than once counted once.
+
+    As each object was last processed: what waits to be processed again does not count, nor what was refused then.
+    """
     cur.execute(
         "SELECT coalesce(sum(entries), 0)::bigint FROM (SELECT max(accepted + tombstones) AS entries FROM ops.object"
         " WHERE tenant = %s AND state = 'published' AND same_as IS NULL GROUP BY feed, plain_digest) AS contents",
@@ -101,6 +104,16 @@ def accepted_entries(cur: Cursor, tenant: str) -> int:
     )
     ((entries,),) = cur.fetchall()
     return int(entries)
+
+
+def masters(cur: Cursor, tenant: str) -> list[tuple[str, str, str]]:
+    """Feed, content digest and batch of the objects that `accepted_entries` counts."""
+    cur.execute(
+        "SELECT DISTINCT feed, plain_digest, batch_id FROM ops.object"
+        " WHERE tenant = %s AND state = 'published' AND same_as IS NULL",
+        (tenant,),
+    )
+    return cur.fetchall()
 
 
 def approved(cur: Cursor, tenant: str) -> int:

@@ -3,35 +3,42 @@
 A replayed object goes back to `landed` with its landing sequence, so its versions keep their place.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from spv_platform.ledger.db import Cursor
-from spv_platform.ledger.objects import active_feeds, owner, refusal
 from spv_platform.reasons import REASONS
 
+_OF_ACTIVE_FEED = (
+    " size_bytes > 0 AND (tenant, feed) IN"
+    " (SELECT tenant, feed FROM ops.feed JOIN ops.tenant USING (tenant) WHERE removed_at IS NULL)"
+)
 
-def replay(cur: Cursor, seq: int) -> bool:
-    """Let an object that is published, quarantined or discarded be processed again, under the contract in force.
 
-    It keeps its landing sequence. An object whose tenant or feed is still unknown stays quarantined.
+def replay(cur: Cursor, *seqs: int, dry_run: bool = False) -> dict[int, int]:
+    """Let objects that are published, quarantined or discarded be processed again, under the contract in force.
+
+    They keep their landing sequence. One whose tenant or feed is still unknown stays quarantined.
+
+    Args:
+        cur: the transaction.
+        seqs: the objects.
+        dry_run: only look which ones.
 
     Returns:
-        Whether it waits now.
+        Sealed bytes of each that waits now.
     """
-    cur.execute("SELECT key, size_bytes, state, reason FROM ops.object WHERE seq = %s FOR UPDATE", (seq,))
-    row = cur.fetchone()
-    if row is None:
-        return False
-    key, size_bytes, state, reason = row
-    discarded = state == "rejected" and REASONS[reason].level == "object"
-    if not discarded and state not in ("quarantined", "published"):
-        return False
-    if refusal(*owner(key), size_bytes, active_feeds(cur)):
-        return False
-    cur.execute("UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL WHERE seq = %s", (seq,))
-    cur.execute("UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = %s AND state = 'open'", (seq,))
-    return True
+    cur.execute(
+        f"SELECT seq, size_bytes FROM ops.object WHERE seq = ANY(%s) AND {_OF_ACTIVE_FEED}"  # noqa: S608  (text of ours)
+        " AND (state IN ('published', 'quarantined') OR (state = 'rejected' AND reason = ANY(%s)))"
+        " ORDER BY seq FOR UPDATE",
+        (list(seqs), [code for code, known in REASONS.items() if known.level == "object"]),
+    )
+    found = dict(cur.fetchall())
+    if not dry_run:
+        _let_wait(cur, found)
+    return found
 
 
 def discard(cur: Cursor, seq: int) -> bool:
@@ -54,10 +61,7 @@ _IN_STRETCH = (
     " AND landed_at >= coalesce(%(since)s, '-infinity'::timestamptz)"
     " AND landed_at < coalesce(%(until)s, 'infinity'::timestamptz)"
 )
-_CAN_BE_REPLAYED = (
-    " state IN ('published', 'quarantined') AND size_bytes > 0 AND feed IN (SELECT feed FROM ops.feed"
-    " JOIN ops.tenant USING (tenant) WHERE tenant = %(tenant)s AND removed_at IS NULL)"
-)
+_CAN_BE_REPLAYED = " state IN ('published', 'quarantined') AND" + _OF_ACTIVE_FEED
 
 
 def replayable(cur: Cursor, stretch: Stretch) -> tuple[int, int, int]:
@@ -75,11 +79,17 @@ def replayable(cur: Cursor, stretch: Stretch) -> tuple[int, int, int]:
 def replay_all(cur: Cursor, stretch: Stretch) -> None:
     """Let the objects that are published or quarantined be processed again; see `replay`."""
     cur.execute(
-        f"UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL"  # noqa: S608  (texts of ours)
-        f" WHERE {_IN_STRETCH} AND {_CAN_BE_REPLAYED} RETURNING seq",
+        f"SELECT seq FROM ops.object WHERE {_IN_STRETCH} AND {_CAN_BE_REPLAYED} ORDER BY seq FOR UPDATE",  # noqa: S608
         stretch._asdict(),
     )
+    _let_wait(cur, [seq for (seq,) in cur.fetchall()])
+
+
+def _let_wait(cur: Cursor, seqs: Iterable[int]) -> None:
+    waiting = list(seqs)
     cur.execute(
-        "UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = ANY(%s) AND state = 'open'",
-        ([seq for (seq,) in cur.fetchall()],),
+        "UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL WHERE seq = ANY(%s)", (waiting,)
+    )
+    cur.execute(
+        "UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = ANY(%s) AND state = 'open'", (waiting,)
     )

@@ -93,6 +93,12 @@ def lose(cur: Cursor, worker: str) -> None:
     )
 
 
+def is_overdue(cur: Cursor, worker: str) -> bool:
+    """Whether the worker has a run whose lease ran out: it gives no sign of life."""
+    cur.execute("SELECT FROM ops.run_queue WHERE worker = %s AND lease_until < clock_timestamp()", (worker,))
+    return cur.fetchone() is not None
+
+
 def find(cur: Cursor, run_id: str) -> Place | None:
     """Where a run is; None if it is not in the queue."""
     cur.execute(

@@ -352,3 +352,61 @@ BEGIN
         DROP CONSTRAINT IF EXISTS entry_quarantine_state_check,
         ADD CONSTRAINT entry_state_known CHECK (state IN ('open', 'replayed', 'discarded'));
 END $$;
+
+-- Kind `rebuild`, which tables of before do not know.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_constraint WHERE conrelid = 'ops.batch'::regclass AND conname = 'batch_kind_known'
+    ) THEN
+        RETURN;
+    END IF;
+    ALTER TABLE ops.batch
+        DROP CONSTRAINT IF EXISTS batch_kind_check,
+        ADD CONSTRAINT batch_kind_known CHECK (kind IN ('load', 'rematch', 'compact', 'rebuild'));
+END $$;
+-- Candidates of a rebuild find their persons among those that have none yet; no other batch has such candidates.
+CREATE INDEX IF NOT EXISTS candidate_unlinked ON ops.candidate_record USING gin (blocks) WITH (fastupdate = off)
+    WHERE person_id IS NULL;
+
+-- Which records hold which resources, as keyed hashes: pairs that a publication was the first to bring, sealed.
+CREATE TABLE IF NOT EXISTS ops.resource_home (
+    tenant text NOT NULL,
+    seq bigint NOT NULL,
+    part int NOT NULL DEFAULT 0,
+    pairs bytea NOT NULL,
+    PRIMARY KEY (tenant, seq, part)
+);
+
+-- Up to which time of the store the feed's new objects are surely in ops.object; null: look from the beginning.
+ALTER TABLE ops.feed ADD COLUMN IF NOT EXISTS seen_until timestamptz;
+
+-- Incidents, and whether somebody was told. An episode of a batch begins when a person releases it, one of a job with
+-- each success, so however many attempts fail, an incident is one row.
+CREATE TABLE IF NOT EXISTS ops.alert (
+    subject text NOT NULL, -- a batch; or a job, with the tenant whose part it does
+    reason text NOT NULL,
+    episode text NOT NULL,
+    alert_id uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+    tenant text,
+    batch_id text,
+    job text,
+    run_id text,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    attempts int NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity',
+    last_status text,
+    told_at timestamptz,
+    dead_at timestamptz,
+    PRIMARY KEY (subject, reason, episode)
+);
+CREATE INDEX IF NOT EXISTS alert_waiting ON ops.alert (next_attempt_at) WHERE told_at IS NULL AND dead_at IS NULL;
+
+-- Attempts that max_attempts does not count: a store was away.
+ALTER TABLE ops.batch ADD COLUMN IF NOT EXISTS excused int NOT NULL DEFAULT 0;
+-- Its batch failed more than once: it gets a batch of its own, so that it cannot take others with it.
+ALTER TABLE ops.object ADD COLUMN IF NOT EXISTS alone boolean NOT NULL DEFAULT false;
+
+-- The least publication whose compacted tables are kept; earlier ones are read from the log, which always is.
+ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS bases_from bigint NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS staged_file_unpublished ON ops.staged_file (batch_id) WHERE seq IS NULL;

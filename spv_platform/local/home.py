@@ -6,7 +6,8 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _STATE = "servers.json"
 #: servers 10,000 above its HTTP servers, and that must stay below the ranges too.
 _PORTS = range(10_000, 22_000)
 GRPC_OFFSET = 10_000
+#: A server that has just ended may hold its port for a moment; whoever works with the stores knows them by their ports.
+_PATIENCE_S = 3.0
 
 
 def make_folders(home: Path) -> None:
@@ -106,7 +109,8 @@ def choose_ports(state: State, wanted: Mapping[str, int], spans: Mapping[str, tu
         taken = {port + add for other, port in state.ports.items() if other != name for add in offsets[other]}
         for port in _candidates(state.ports.get(name), preferred):
             numbers = {port + add for add in offsets[name]}
-            if not numbers & taken and all(is_free(number) for number in numbers):
+            patience_s = _PATIENCE_S if port == state.ports.get(name) else 0
+            if not numbers & taken and _become_free(numbers, patience_s):
                 break
         else:
             raise UsageError("no free port was found on 127.0.0.1: close some servers")
@@ -119,6 +123,16 @@ def is_free(port: int) -> bool:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:
         return False
+    return True
+
+
+def _become_free(ports: Iterable[int], patience_s: float) -> bool:
+    """Whether all of the ports are free, now or soon."""
+    until = time.monotonic() + patience_s
+    while not all(is_free(port) for port in ports):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.1)
     return True
 
 

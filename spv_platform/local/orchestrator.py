@@ -33,6 +33,7 @@ LOCATION = "spv_platform"
 PORTS = {"code_server": 4000, "webserver": 3000}
 
 _DAY_S = 24 * 60 * 60
+_TICK_DAYS = {"skipped": 1, "failure": 30, "success": 30}
 
 
 def configure(settings: Settings) -> None:
@@ -163,7 +164,7 @@ def _instance(settings: Settings) -> dict[str, Any]:
         },
         "sensors": {"use_threads": True, "num_workers": 8},
         "schedules": {"use_threads": True, "num_workers": 2},
-        "retention": {"sensor": {"purge_after_days": {"skipped": 1, "failure": 30, "success": 30}}},
+        "retention": {kind: {"purge_after_days": dict(_TICK_DAYS)} for kind in ("sensor", "schedule")},
         "code_servers": {"local_startup_timeout": 120},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},

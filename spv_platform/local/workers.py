@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
 from spv_platform.errors import TransientError
@@ -18,6 +19,9 @@ from spv_platform.settings import Settings, load_settings
 
 #: A worker that ends with a failure is replaced after this long; after twice as long each further time, up to the last.
 _PAUSES_S = (1.0, 60.0)
+#: A worker is killed that was overdue at so many looks in turn, so far apart. One whose database was away is not at
+#: the second look.
+_LOOKS, _LOOK_EVERY_S = 3, 5.0
 #: How long the workers may take to stop before they are killed.
 _GRACE_S = 9.0
 
@@ -65,7 +69,7 @@ class _Keeper:
         self._db.close()
 
     def _watch(self, name: str) -> int:
-        """Start a worker and wait for its end; its exit code."""
+        """Start a worker and wait for its end; its exit code. One that hangs is killed."""
         process = subprocess.Popen(  # noqa: S603 - fixed parts
             [sys.executable, "-m", "spv_platform.local.worker", name, self._module],
             env={**os.environ, "SPV_HOME": str(self._settings.home)},
@@ -73,8 +77,15 @@ class _Keeper:
             # Not of our group: an interrupt at the terminal is for us alone, who tell the workers.
             process_group=0,
         )
+        overdue, next_look = 0, time.monotonic() + _LOOK_EVERY_S
         while process.poll() is None and not self._stop.wait(0.2):
-            pass
+            if time.monotonic() < next_look:
+                continue
+            next_look = time.monotonic() + _LOOK_EVERY_S
+            overdue = overdue + 1 if self._is_overdue(name) else 0
+            if overdue == _LOOKS:
+                # Stopped, or stuck where not even its keeper thread runs: it would hold its place for ever.
+                process.kill()
         if process.stdin:
             process.stdin.close()
         try:
@@ -82,6 +93,13 @@ class _Keeper:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+    def _is_overdue(self, name: str) -> bool:
+        try:
+            with self._db.transaction() as cur:
+                return run_queue.is_overdue(cur, name)
+        except TransientError:
+            return False
 
 
 def main() -> None:

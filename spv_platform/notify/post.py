@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from spv_platform import __version__
 from spv_platform.errors import UsageError
-from spv_platform.notify.signing import signed_headers
+from spv_platform.notify.signing import ID, signed_headers
 
 _RETRY_AFTER_MOST_S = 86_400
 
@@ -57,11 +57,12 @@ def post(url: str, secret: str, message_id: str, body: bytes, *, connect_s: floa
 
     Args:
         url: as `check_url` lets it pass.
+        secret: signs the message; empty: it goes unsigned.
         connect_s: how long the receiver may take to accept the connection.
         total_s: how long all of it may take; a receiver that answers slowly, byte by byte, is cut off then.
     """
     headers = {
-        **signed_headers(secret, message_id, body),
+        **(signed_headers(secret, message_id, body) if secret else {ID: message_id}),
         "content-type": "application/json",
         "user-agent": f"spv_platform/{__version__}",
     }

@@ -1,7 +1,6 @@
 """Building a tenant's analyst tables from its newest publication."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from spv_platform.envelope.keys import TenantKeys
 from spv_platform.errors import UsageError
 from spv_platform.lake.store import Lake
 from spv_platform.ledger import audit, tenants
+from spv_platform.ledger.db import today
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import TenantReader, reader
@@ -42,6 +42,7 @@ def build_analytics(platform: Platform, tenant: str) -> AnalyticsReport:
     with platform.db.transaction() as cur:
         if not tenants.tenant_exists(cur, tenant):
             raise UsageError(f"tenant {tenant!r} does not exist: see `spv tenant list`")
+        day = today(cur)
     published = reader(platform, tenant)
     if "patient_view" not in published.tables():
         return AnalyticsReport(0, {}, 0)
@@ -53,7 +54,7 @@ def build_analytics(platform: Platform, tenant: str) -> AnalyticsReport:
         published.current("patient").select("source", "resource_id", "version_time", "address").collect(),
         _verdicts(published),
         disguises(keys, willing),
-        datetime.now(UTC).date(),
+        day,
     )
     lake = analyst_lake(platform)
     for name, frame in frames.items():

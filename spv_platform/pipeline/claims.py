@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from spv_platform import faults
@@ -24,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: First pause before a batch that failed for a passing reason is tried again; doubles with each attempt.
 BACK_OFF_S = 1.0
+#: The longest: a batch goes on so soon after a store that was away has come back.
+BACK_OFF_MOST_S = 20.0
 #: How long a run waits for the tenant's publish lease before it gives the batch back.
 PUBLISH_LEASE_PATIENCE_S = 600.0
 
@@ -54,7 +55,8 @@ def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> 
     Yields None when there is nothing to do: nothing waits, or the batch is already published or set aside.
 
     Whatever fails inside decides the batch's fate: a permanent failure sets it aside, anything else gives it back for
-    another attempt after a pause. The error goes on to the caller. A removal of the tenant, which sets its batches
+    another attempt after a pause; a store that was away costs it none of its attempts. The error goes on to the caller,
+    an `OSError` as a `TransientError`. A removal of the tenant, which sets its batches
     aside, shows as a `PermanentError` with `tenant_removed`.
     """
     holding = _holdings.get(run_id) or _claim(platform, run_id, tenant, batch_id)
@@ -74,8 +76,15 @@ def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> 
         with suppress(LeaseLostError):  # then whoever has the batch now decides about it
             set_aside(platform, run_id, error.reason, error.details)
         raise
+    except (TransientError, OSError) as error:
+        _give_back(platform, holding, counts=False)
+        let_go(platform, run_id)
+        if isinstance(error, TransientError):
+            raise
+        # Polars raises what the store's client met as it is.
+        raise TransientError("store_unavailable", type(error).__name__) from error
     except Exception:  # whatever it is, the batch must not be stuck until its lease runs out
-        _give_back(platform, holding)
+        _give_back(platform, holding, counts=True)
         let_go(platform, run_id)
         raise
 
@@ -158,10 +167,16 @@ def _claim(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -
     return Holding(claim, heartbeat)
 
 
-def _give_back(platform: Platform, holding: Holding) -> None:
-    pause = timedelta(seconds=BACK_OFF_S * 2 ** (holding.claim.attempt - 1))
-    try:
-        with platform.db.transaction() as cur:
-            batches.release(cur, holding.claim, datetime.now(UTC) + pause, max_attempts=platform.settings.max_attempts)
-    except Exception as error:  # the first error matters more; the lease frees the batch in any case
-        log.warning("batch %s could not be given back: %s", holding.claim.batch_id, type(error).__name__)
+def _give_back(platform: Platform, holding: Holding, *, counts: bool) -> None:
+    claim, most = holding.claim, platform.settings.max_attempts
+    pause_s = min(BACK_OFF_S * 2 ** min(claim.attempt - 1, 16), BACK_OFF_MOST_S)
+    for left in (1, 0):  # the first transaction after a restart of PostgreSQL finds a dead connection
+        try:
+            with platform.db.transaction() as cur:
+                batches.release(cur, claim, pause_s, max_attempts=most, counts=counts)
+            return
+        except Exception as error:  # the first error matters more; the lease frees the batch in any case
+            if left and isinstance(error, TransientError):
+                continue
+            log.warning("batch %s could not be given back: %s", claim.batch_id, type(error).__name__)
+            return

@@ -1,52 +1,44 @@
 """Finding what has landed, and turning it into batches.
 
 The ledger knows an object by (bucket, key, version), so two objects in one second, an overwritten key and a key that
-sorts before the last one are each found once: nothing depends on the order of listing or on a cursor.
+sorts before the last one are each found once: nothing depends on the order of finding. Messages of the store, where a
+queue is configured, and looks at its listing are the quick ways; the sweep finds whatever they miss.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import logging
+import time
 
-from spv_platform.ledger import admission, batches, objects
+from spv_platform import faults
+from spv_platform.errors import TransientError
+from spv_platform.ledger import admission, batches
 from spv_platform.ledger.batches import DueBatch
-from spv_platform.ledger.objects import FoundObject
+from spv_platform.pipeline import events
 from spv_platform.pipeline.platform import Platform
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import ObjectVersionTypeDef
+log = logging.getLogger(__name__)
 
 #: Open batches of one tenant beyond which what lands waits and makes the next batch larger: that is the back-pressure.
 MAX_OPEN_BATCHES = 2
+#: Beside the messages of a queue the bucket is looked at so often.
+LIST_EVERY_S = 20.0
 
 
 def discover(platform: Platform) -> int:
-    """Write every object version of the landing bucket that the ledger does not know into it; how many were new."""
-    bucket, known = platform.settings.landing_bucket, platform.known_objects
-    found: list[FoundObject] = []
-    for page in platform.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        versions = page.get("Versions", [])
-        found += found_objects(bucket, (each for each in versions if (each["Key"], each["VersionId"]) not in known))
-    if not found:
-        return 0
-    with platform.db.transaction() as cur:
-        new = objects.discover(cur, found)
-    known.update((item.key, item.version) for item in found)
-    return new
+    """Enter what has landed into the ledger, as much of it as one look finds; how many object versions were new.
 
-
-def found_objects(bucket: str, versions: Iterable["ObjectVersionTypeDef"]) -> list[FoundObject]:
-    """Object versions of a listing's page."""
-    return [
-        FoundObject(
-            bucket=bucket,
-            key=version["Key"],
-            version=version["VersionId"],
-            size_bytes=version["Size"],
-            etag=version["ETag"].strip('"'),
-            landed_at=version["LastModified"],
-        )
-        for version in versions
-    ]
+    Raises:
+        TransientError: the store or the ledger did not answer.
+    """
+    new = 0
+    if platform.settings.landing_queue_url:
+        try:
+            new = events.receive(platform).new
+        except TransientError as error:
+            log.warning("%s: the bucket is looked at instead", error)
+        else:
+            if time.monotonic() < platform.looks.listed_s + LIST_EVERY_S:
+                return new
+    return new + platform.looks.look()
 
 
 def form_batches(platform: Platform) -> list[DueBatch]:
@@ -68,4 +60,8 @@ def form_batches(platform: Platform) -> list[DueBatch]:
         due = batches.due(cur, retry_after_s=settings.lease_s, max_attempts=settings.max_attempts)
         for batch in due:
             batches.mark_requested(cur, batch.batch_id)
+        if due:
+            faults.point("batches_formed")
+    if due:
+        faults.point("batches_requested")
     return due

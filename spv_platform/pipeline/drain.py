@@ -10,19 +10,20 @@ from spv_platform.errors import SpvError
 from spv_platform.ledger import batches
 from spv_platform.pipeline.claims import hold
 from spv_platform.pipeline.compact import compact_batch
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.discover import form_batches
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.publish import publish_batch
+from spv_platform.pipeline.sweep import sweep
 from spv_platform.settings import load_settings
 
 
 def drain(platform: Platform) -> int:
-    """Discover, and process batches until none waits or is held by anybody; how many were published.
+    """Sweep, and process batches until none waits or is held by anybody; how many were published.
 
     A batch that is held by another worker, dead or alive, is waited for.
     """
     published = 0
-    discover(platform)
+    sweep(platform)
     while True:
         found = form_batches(platform)
         for due in found:

@@ -5,21 +5,22 @@ the commit. A gate refuses by raising, so that no caller can overlook it.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import polars as pl
 
+from spv_platform import faults
 from spv_platform.errors import PermanentError
 from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import batches, objects, references
 from spv_platform.ledger.contracts import contract_of
+from spv_platform.ledger.db import today
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.staged import scan_staged
 from spv_platform.quality import candidate_approvals, candidate_view, staged_batch
-from spv_platform.quality.candidate_approvals import Candidates
 from spv_platform.quality.expectations import Judgement, Suite, UnevaluableError, judge
 
 #: An approval that breaks a rule is never published: nobody can decide that for the patient.
@@ -79,16 +80,16 @@ def pass_staged_gate(platform: Platform, holding: Holding) -> GateReport:
         GateRefusedError: it did not pass, and nobody waived the gate.
         LeaseLostError: the batch is no longer ours.
     """
-    claim, today = holding.claim, datetime.now(UTC).date()
+    claim = holding.claim
+    with platform.db.transaction() as cur:
+        day = today(cur)
     scans = scan_staged(platform, claim, list(_BY_NAME))
-    frames = pl.collect_all([staged_batch.measure(_BY_NAME[name], scan, today) for name, scan in scans.items()])
+    frames = pl.collect_all([staged_batch.measure(_BY_NAME[name], scan, day) for name, scan in scans.items()])
     rows = pl.concat(frames) if frames else pl.DataFrame()
     feeds = _feeds(platform, holding, rows)
     report = _judged(staged_batch.GATE, rows.height, (staged_batch.ROWS, rows), (staged_batch.FEEDS, feeds))
     places = {
-        item.column: _places(scans, item.column, today)
-        for item in report.failed
-        if item.column in staged_batch.MEASURES
+        item.column: _places(scans, item.column, day) for item in report.failed if item.column in staged_batch.MEASURES
     }
     report = _settled(platform, holding, replace(report, places=places))
     with platform.db.transaction() as cur:
@@ -104,21 +105,20 @@ def pass_view_gate(platform: Platform, holding: Holding, prepared: Prepared) -> 
         LeaseLostError: the batch is no longer ours.
     """
     if holding.judged is prepared:
-        return GateReport(candidate_view.GATE, len(prepared.persons))
-    rows = candidate_view.measure(prepared.persons, prepared.views)
+        return GateReport(candidate_view.GATE, prepared.persons)
+    rows = prepared.measured
     report = _judged(candidate_view.GATE, rows.height, (candidate_view.SUITE, rows))
     report = _settled(platform, holding, report)
     holding.judged = prepared
     return report
 
 
-def pass_approvals_gate(platform: Platform, holding: Holding, candidates: Candidates) -> GateReport:
-    """Judge the candidate approvals; nobody can waive this gate.
+def pass_approvals_gate(platform: Platform, holding: Holding, rows: pl.DataFrame) -> GateReport:
+    """Judge the candidate approvals by what `candidate_approvals.measure` gave; nobody can waive this gate.
 
     Raises:
         GateRefusedError: they did not pass.
     """
-    rows = candidate_approvals.measure(candidates)
     report = _judged(candidate_approvals.GATE, rows.height, (candidate_approvals.SUITE, rows))
     return _settled(platform, holding, report)
 
@@ -134,6 +134,7 @@ def _judged(gate: str, rows: int, *suites: tuple[Suite, pl.DataFrame]) -> GateRe
 def _settled(platform: Platform, holding: Holding, report: GateReport) -> GateReport:
     """The report if the batch may go on, with `waived` set if that is by somebody's decision."""
     if report.passed:
+        faults.point("gate_passed", report.gate)
         return report
     if report.gate not in NEVER_WAIVED:
         with platform.db.transaction() as cur:
@@ -160,6 +161,6 @@ def _feeds(platform: Platform, holding: Holding, rows: pl.DataFrame) -> pl.DataF
     return pl.DataFrame(found, schema=names, orient="row")
 
 
-def _places(scans: dict[str, pl.LazyFrame], measure: str, today: date) -> dict[str, int]:
-    counts = pl.collect_all([staged_batch.places(_BY_NAME[name], scan, today, measure) for name, scan in scans.items()])
+def _places(scans: dict[str, pl.LazyFrame], measure: str, day: date) -> dict[str, int]:
+    counts = pl.collect_all([staged_batch.places(_BY_NAME[name], scan, day, measure) for name, scan in scans.items()])
     return {place: int(count) for frame in counts for place, count in frame.row(0, named=True).items() if count}

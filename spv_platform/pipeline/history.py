@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from spv_platform import faults
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import TransientError, UsageError
 from spv_platform.history.documents import Changes, Document, changes, unsealed
@@ -29,7 +30,7 @@ _TABLES = ("patient_view", "cohort_verdict", "approved_patients")
 _STRETCH_ROWS = 20_000
 #: Persons whose documents are made and stored at once: well under what the turn lasts.
 _CHUNK_PERSONS = 500
-_HOLD_S = 120.0
+_HOLD_S = 25.0
 #: How long batches leave a MongoDB alone that was away.
 _PAUSE_S = 30.0
 
@@ -199,6 +200,7 @@ def _feed(platform: Platform, turn: Turn, for_s: float | None) -> FeedReport:
                     break
                 stored, not_stored = _feed_stretch(platform, store, turn, seq, stretch)
                 documents, refused = documents + stored, refused + not_stored
+                faults.point("history_stored")
                 seq, fed = max(stretch), fed + len(stretch)
                 with platform.db.transaction() as cur:
                     history.advance(cur, turn, seq)

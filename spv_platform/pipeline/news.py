@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 import polars as pl
 
 from spv_platform.envelope.keys import open_state, seal_state
 from spv_platform.ledger import outbox, practices
 from spv_platform.ledger.approvals import Verdict
-from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.db import Cursor, today
 from spv_platform.ledger.outbox import News
 from spv_platform.notify.message import POTENTIALLY_ELIGIBLE, news_id
 from spv_platform.notify.routing import TreatedBy, choose, treated_by
@@ -27,15 +27,18 @@ class Candidate:
     treated_by: list[TreatedBy]
 
 
-def candidates(platform: Platform, tenant: str, facts: pl.DataFrame, verdicts: Iterable[Verdict]) -> list[Candidate]:
+def candidates(
+    platform: Platform, tenant: str, facts: pl.DataFrame, verdicts: Iterable[Verdict], as_of: date
+) -> list[Candidate]:
     """One for each person and trial of which a verdict approves a cohort, whether or not it is new.
 
     Args:
         facts: of the persons, with `person_id` beside `view.schema.SCHEMA`.
+        as_of: the day that recent treatment is counted back from.
     """
     approved = sorted({(verdict.person_id, verdict.trial) for verdict in verdicts if verdict.approved})
     persons = list({person_id for person_id, _ in approved})
-    organizations = treated_by(facts.filter(pl.col("person_id").is_in(persons)), today())
+    organizations = treated_by(facts.filter(pl.col("person_id").is_in(persons)), as_of)
     index_key = platform.tenant_keys(tenant).index
     return [
         Candidate(news_id(index_key, person_id, trial), person_id, trial, organizations.get(person_id, []))
@@ -49,7 +52,7 @@ def put(platform: Platform, cur: Cursor, tenant: str, news: list[Candidate]) -> 
     Once news has a practice, it stays there. Call it after `tenants.check_active`, which `practices.lock` waits for.
     """
     routed = outbox.routed(cur, [item.event_id for item in news])
-    state_key, routes, day = platform.tenant_keys(tenant).state, practices.routes(cur, tenant), today()
+    state_key, routes, day = platform.tenant_keys(tenant).state, practices.routes(cur, tenant), today(cur)
     rows = [
         News(
             item.event_id,
@@ -66,7 +69,7 @@ def put(platform: Platform, cur: Cursor, tenant: str, news: list[Candidate]) -> 
 
 def route_unrouted(platform: Platform, cur: Cursor, tenant: str) -> int:
     """Route what no practice stood for by the practices of now; how many were routed."""
-    routes, day = practices.routes(cur, tenant), today()
+    routes, day = practices.routes(cur, tenant), today(cur)
     chosen = [
         (event_id, choose(organizations_of(platform, tenant, event_id, sealed), routes, day))
         for event_id, sealed in outbox.unrouted(cur, tenant)
@@ -86,11 +89,6 @@ def organizations_of(platform: Platform, tenant: str, event_id: str, sealed: byt
         return []
     document = open_state(platform.tenant_keys(tenant).state, sealed, _context(event_id))
     return [TreatedBy(*item) for item in json.loads(document)]
-
-
-def today() -> date:
-    """The day that recent treatment is counted back from, in UTC."""
-    return datetime.now(UTC).date()
 
 
 def _context(event_id: str) -> bytes:

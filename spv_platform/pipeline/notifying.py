@@ -21,7 +21,7 @@ from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.practices import open_secret
 
 #: An attempt that was begun and not ended, because its process died, is made again after so long.
-_HOLD_S = 60.0
+_HOLD_S = 20.0
 #: A receiver that failed is left alone for so long.
 _PAUSE_S = 30.0
 #: The pause after the first failure of a message, four times as long after each further one, up to a day.
@@ -64,6 +64,7 @@ def relay(platform: Platform, tenant: str, *, for_s: float | None = None) -> Rel
             attempt = outbox.take(cur, tenant, hold_s=_HOLD_S + platform.settings.webhook_total_s)
         if attempt is None:
             break
+        faults.point("attempt_counted")
         outcome = _send(platform, tenant, attempt)
         _settle(platform, tenant, attempt, outcome)
         sent, failed = sent + outcome.delivered, failed + (not outcome.delivered)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from spv_platform import faults
 from spv_platform.envelope.formats import open_object
 from spv_platform.errors import PermanentError
 from spv_platform.ledger.contracts import FeedContract
@@ -12,24 +13,33 @@ if TYPE_CHECKING:
     from spv_platform.envelope.container import Opened
 
 
+#: The client itself repeats a request, but not one whose answer broke off.
+_TRIES = 3
+
+
 def read_sealed(platform: Platform, bucket: str, key: str, version: str) -> bytes:
-    """The bytes of one object version.
+    """The bytes of one object version, all of them.
 
     Raises:
         PermanentError: `object_gone`.
-        TransientError: the store did not answer.
+        TransientError: the store did not answer, or its answer broke off several times.
     """
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
     from spv_platform.lake.store import store_errors
 
     with store_errors("landing"):
-        try:
-            return platform.s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"):
-                raise PermanentError("object_gone") from None
-            raise
+        for left in reversed(range(_TRIES)):
+            try:
+                return platform.s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"):
+                    raise PermanentError("object_gone") from None
+                raise
+            except (HTTPClientError, IncompleteReadError):
+                if not left:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def open_item(platform: Platform, item: LedgerObject, contract: FeedContract) -> "Opened":
@@ -39,8 +49,10 @@ def open_item(platform: Platform, item: LedgerObject, contract: FeedContract) ->
         PermanentError: the object is gone or cannot be opened, or is over a limit; the reason says which.
     """
     limits = contract.limits(platform.settings)
-    return open_object(
-        read_sealed(platform, item.bucket, item.key, item.version),
+    sealed = read_sealed(platform, item.bucket, item.key, item.version)
+    faults.point("downloaded", item.seq)
+    opened = open_object(
+        sealed,
         keys=platform.tenant_keys(item.tenant),
         tenant=item.tenant,
         bucket=item.bucket,
@@ -49,3 +61,5 @@ def open_item(platform: Platform, item: LedgerObject, contract: FeedContract) ->
         max_bytes=limits.max_object_bytes,
         max_ratio=limits.max_ratio,
     )
+    faults.point("opened", item.seq)
+    return opened

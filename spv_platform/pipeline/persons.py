@@ -54,7 +54,7 @@ def _matches(platform: Platform, tenant: str, wanted: str, source: str) -> pl.Ex
     if wanted.startswith("Patient/"):
         record = mac(platform.tenant_keys(tenant).index, "record", source, wanted.removeprefix("Patient/"))
         with platform.db.transaction() as cur:
-            stored = records.read_records(cur, tenant, [record])
+            stored = records.in_force(tenant).read(cur, [record])
         return pl.col("person_id") == (stored[0].person_id if stored else "")
     if "|" in wanted:
         system, _, value = wanted.rpartition("|")

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from spv_platform.envelope.keys import FileKeyStore, TenantKeys
-from spv_platform.ledger import objects
 from spv_platform.ledger.db import Database
 from spv_platform.settings import Settings
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
     from spv_platform.lake.store import Lake
+    from spv_platform.pipeline.homes import Kept
+    from spv_platform.pipeline.listing import Listing
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,35 @@ class Platform:
     @cached_property
     def s3(self) -> "S3Client":
         """The object store."""
+        return self._client("s3", self.settings.s3_endpoint, read_timeout_s=30, attempts=4)
+
+    @cached_property
+    def sqs(self) -> Any:
+        """The server of the landing bucket's events; its address is part of the queue's."""
+        address = urlsplit(self.settings.landing_queue_url)
+        return self._client("sqs", f"{address.scheme}://{address.netloc}", read_timeout_s=10, attempts=2)
+
+    @cached_property
+    def looks(self) -> "Listing":
+        """This process's looks at the landing bucket."""
+        from spv_platform.pipeline.listing import Listing
+
+        # A look that fails must leave room in a tick, which has a minute.
+        s3 = self._client("s3", self.settings.s3_endpoint, read_timeout_s=12, attempts=2)
+        return Listing(s3, self.db, self.settings.landing_bucket)
+
+    def _client(self, service: Literal["s3", "sqs"], endpoint: str, *, read_timeout_s: int, attempts: int) -> Any:
         import boto3
         from botocore.config import Config
 
+        retries = {"mode": "standard", "total_max_attempts": attempts}
         return boto3.client(
-            "s3",
-            endpoint_url=self.settings.s3_endpoint or None,
+            service,
+            endpoint_url=endpoint or None,
             region_name=self.settings.s3_region,
             aws_access_key_id=self.settings.s3_access_key_id,
             aws_secret_access_key=self.settings.s3_secret_access_key,
-            config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30),
+            config=Config(retries=retries, connect_timeout=5, read_timeout=read_timeout_s),  # type: ignore[arg-type]
         )
 
     @cached_property
@@ -63,13 +84,9 @@ class Platform:
         return connect(self.settings)
 
     @cached_property
-    def known_objects(self) -> set[tuple[str, str]]:
-        """(key, version) of landed objects that are surely in the ledger: read once, then kept by `discover`.
-
-        An object that is missing here costs one insert that changes nothing.
-        """
-        with self.db.transaction() as cur:
-            return objects.known(cur, self.settings.landing_bucket)
+    def homes(self) -> "dict[str, Kept]":
+        """By tenant, which records hold which resources, as far as this process has read it: see `pipeline.homes`."""
+        return {}
 
     def tenant_keys(self, tenant: str) -> TenantKeys:
         """The keys of a tenant.

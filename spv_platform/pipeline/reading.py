@@ -34,9 +34,13 @@ class TenantReader:
         """Names of the tables that have been published."""
         return sorted(self.publication.tables) if self.publication else []
 
-    def current(self, table: str) -> pl.LazyFrame:
-        """The exact current rows of a table."""
-        return self.lake_reader.current(table)
+    def current(self, table: str, keys: pl.Expr | None = None) -> pl.LazyFrame:
+        """The exact current rows of a table, of all keys or of those that meet a condition on the key's columns."""
+        return self.lake_reader.current(table, keys)
+
+    def stored(self, table: str) -> pl.LazyFrame:
+        """All rows that were ever published of a table, as they are."""
+        return self.lake_reader.stored(table)
 
     def added(self, table: str, after_seq: int) -> pl.LazyFrame:
         """The rows that publications after one and up to this one wrote, tombstones too."""

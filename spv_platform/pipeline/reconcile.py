@@ -56,7 +56,8 @@ def _accounts(platform: Platform, tenant: str, deep: bool) -> Iterator[tuple[str
         strays = reconciliation.stray_objects(cur, tenant)
         publications = reconciliation.publication_rows(cur, tenant, RESOURCE_TABLE_NAMES)
         filed = reconciliation.filed_rows(cur, tenant, published.seq)
-        accepted = reconciliation.accepted_entries(cur, tenant)
+        accepted = reconciliation.accepted_entries(cur, tenant) if deep else 0
+        masters = reconciliation.masters(cur, tenant) if deep else []
         approved = reconciliation.approved(cur, tenant)
     yield "published objects out of balance", 0, len(unbalanced)
     yield "objects in another state than their batch", 0, len(strays)
@@ -73,12 +74,17 @@ def _accounts(platform: Platform, tenant: str, deep: bool) -> Iterator[tuple[str
     if "approved_patients" in published.tables():
         yield "approvals in force", approved, published.count("approved_patients")
     if deep:
-        yield "distinct entries in the tables", accepted, _distinct_entries(published)
+        yield "distinct entries in the tables", accepted, _distinct_entries(published, masters)
 
 
-def _distinct_entries(published: TenantReader) -> int:
+def _distinct_entries(published: TenantReader, masters: list[tuple[str, str, str]]) -> int:
+    """How many entries of the objects have rows that their last batch made; earlier batches may have made others."""
+    made_by = [*_POINTER[:2], "_batch_id"]
+    counted = pl.LazyFrame(masters, schema=dict.fromkeys(made_by, pl.String), orient="row")
     pointers = [
-        published.added(table, 0).select(_POINTER) for table in published.tables() if table in RESOURCE_TABLE_NAMES
+        published.added(table, 0).select(*_POINTER, "_batch_id").join(counted, on=made_by, how="semi").select(_POINTER)
+        for table in published.tables()
+        if table in RESOURCE_TABLE_NAMES
     ]
     if not pointers:
         return 0

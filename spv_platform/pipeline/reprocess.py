@@ -6,11 +6,15 @@ ledger. What belongs here: choosing objects. What does not: the batches that car
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from spv_platform.errors import UsageError
 from spv_platform.ledger import audit, objects, quarantine, replays, tenants
 from spv_platform.ledger.replays import Stretch
 from spv_platform.pipeline.platform import Platform
+
+#: The contract that this installation has, whichever it is.
+CURRENT = "current"
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,15 @@ class Reprocessed:
         objects: how many objects.
         bytes: their sealed size.
         left: objects that are left alone: on their way already, or decided about.
-        contract: version of the FHIR contract in force.
+        contract: version of the FHIR contract in force, under which they are tried.
+        refused_under: versions that refused what is replayed; empty for objects that no contract was asked about.
     """
 
     objects: int
     bytes: int
     left: int
     contract: str
+    refused_under: str = ""
 
 
 def reprocess(platform: Platform, stretch: Stretch, *, dry_run: bool, who: str) -> Reprocessed:
@@ -42,8 +48,7 @@ def reprocess(platform: Platform, stretch: Stretch, *, dry_run: bool, who: str) 
     Raises:
         UsageError: there is no such tenant, or a time has no zone.
     """
-    if any(time and time.tzinfo is None for time in (stretch.since, stretch.until)):
-        raise UsageError("the time has no zone: write it as 2026-11-25T08:00:00Z")
+    _check_zone(stretch.since, stretch.until)
     with platform.db.transaction() as cur:
         known = tenants.tenants(cur)
         if stretch.tenant not in known:
@@ -63,6 +68,8 @@ def replay(
     tenant: str | None = None,
     feed: str | None = None,
     reason: str | None = None,
+    since: datetime | None = None,
+    contract: str = CURRENT,
     dry_run: bool,
     who: str,
 ) -> Reprocessed:
@@ -70,29 +77,40 @@ def replay(
 
     Args:
         platform: the installation.
-        item: `object-N` or `entry-N`; an item that was discarded is open again.
+        item: `object-N` or `entry-N`; an item that was discarded is open again, one that waits already is left alone.
         tenant: whose.
         feed: only this feed's.
         reason: only of this reason.
+        since: only what was set aside from then on, with a time zone.
+        contract: the version of the FHIR contract to try it under; an installation has one.
         dry_run: only say what would be.
         who: for the audit trail.
 
     Raises:
-        UsageError: there is no such item.
+        UsageError: there is no such item, the time has no zone, or the installation has not this contract.
     """
+    _check_zone(since)
+    in_force = _contract()
+    if contract not in (CURRENT, in_force):
+        raise UsageError(
+            f"this installation has the contract {in_force} and no {contract}: leave --contract out, or replay with the"
+            " release that has it"
+        )
     with platform.db.transaction() as cur:
-        found = quarantine.items(cur, tenant, feed=feed, reason=reason, state=None if item else "open", name=item)
-        chosen = [objects.get(cur, seq) for seq in sorted({row["seq"] for row in found})]
-        waiting = chosen
+        number = quarantine.number_of(item, "object") if item else None
+        if number is not None and objects.get(cur, number).state not in ("quarantined", "rejected"):
+            return Reprocessed(0, 0, 1, in_force)
+        state = None if item else "open"
+        found = quarantine.items(cur, tenant, feed=feed, reason=reason, since=since, state=state, name=item)
+        chosen = {row["seq"] for row in found}
+        if not dry_run and item and (entry := quarantine.number_of(item, "entry")):
+            quarantine.reopen_entry(cur, entry)
+        waiting = replays.replay(cur, *chosen, dry_run=dry_run)
         if not dry_run:
-            for row in found:
-                if row["level"] == "entry":
-                    quarantine.reopen_entry(cur, int(row["item"].removeprefix("entry-")))
-            waiting = [each for each in chosen if replays.replay(cur, each.seq)]
             what = item or ", ".join(filter(None, (feed, reason))) or "all that was open"
             audit.write(cur, who, "quarantine replay", tenant, f"{what}: {len(waiting)} objects")
-    size = sum(each.size_bytes for each in waiting)
-    return Reprocessed(len(waiting), size, len(chosen) - len(waiting), _contract())
+    refused_under = ", ".join(sorted({row["contract"] for row in found if row["contract"]}))
+    return Reprocessed(len(waiting), sum(waiting.values()), len(chosen) - len(waiting), in_force, refused_under)
 
 
 def discard(platform: Platform, item: str, *, who: str) -> bool:
@@ -103,11 +121,16 @@ def discard(platform: Platform, item: str, *, who: str) -> bool:
     """
     with platform.db.transaction() as cur:
         (row,) = quarantine.items(cur, name=item)
-        number = int(item.partition("-")[2])
-        done = replays.discard(cur, number) if row["level"] == "object" else quarantine.discard_entry(cur, number)
+        entry = quarantine.number_of(item, "entry")
+        done = quarantine.discard_entry(cur, entry) if entry else replays.discard(cur, row["seq"])
         if done:
             audit.write(cur, who, "quarantine discard", row["tenant"], f"{item} ({row['reason']})")
     return done
+
+
+def _check_zone(*times: datetime | None) -> None:
+    if any(time and time.tzinfo is None for time in times):
+        raise UsageError("the time has no zone: write it as 2026-11-25T08:00:00Z")
 
 
 def _contract() -> str:

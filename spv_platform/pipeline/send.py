@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spv_platform.envelope.container import seal
 from spv_platform.errors import UsageError
+from spv_platform.ledger.layouts import SENT, beginning
 from spv_platform.pipeline.platform import Platform
 
 BUNDLE = "application/fhir+json"
@@ -50,7 +51,8 @@ def send(
     """
     bucket = platform.settings.landing_bucket
     # Stores keep times to the second: the name puts objects of one second in the order of sending.
-    key = f"{tenant}/{feed}/{datetime.now(UTC):%Y/%m/%d/%H%M%S%f}-{uuid.uuid4().hex[:12]}.spv"
+    now = datetime.now(UTC)
+    key = f"{tenant}/{feed}/{beginning(SENT, now)}{now:%f}-{uuid.uuid4().hex[:12]}.spv"
     sealed = seal(
         plain,
         kek=platform.tenant_keys(tenant).kek,

@@ -93,7 +93,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         batches.check(cur, claim)
         items = objects.of_batch(cur, claim.batch_id)
         feeds = {feed: contract_of(cur, claim.tenant, feed) for feed in {item.feed for item in items}}
-    staging = _Staging(platform, claim)
+    staging = Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
     for item in items:
@@ -115,6 +115,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         # No table refers to what an earlier attempt left, and none will.
         if (lost.table, lost.path) not in kept:
             platform.lake.delete(claim.tenant, platform.lake.url(claim.tenant, "log", lost.table, lost.path))
+            faults.point("file_deleted")
     faults.point("after_staging")
     return _report(done, staging.files)
 
@@ -163,6 +164,7 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", m
         parsed = parse()
     except PermanentError as error:
         return replace(known, reason=error.reason)
+    faults.point("parsed", item.seq)
     meant = healing.look_up(platform, item.tenant, item.feed, parsed.references)
     if meant:  # few objects have references to others, so the first pass finds out what to look up
         parsed = parse(known=meant)
@@ -179,24 +181,27 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", m
     )
 
 
-class _Staging:
-    """Gathers frames per table and writes each table's file when it is large enough."""
+class Staging:
+    """Gathers frames per table and writes each table's file when it has so many rows."""
 
-    def __init__(self, platform: Platform, claim: Claim) -> None:
+    def __init__(self, platform: Platform, claim: Claim, rows_per_file: int = ROWS_PER_FILE) -> None:
         self.files: list[StagedFile] = []
+        self._rows_per_file = rows_per_file
         self._platform, self._claim = platform, claim
         self._frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
         self._parts: dict[str, int] = defaultdict(int)
 
     def add(self, tables: dict[str, "pl.DataFrame"]) -> None:
+        """Take rows by table; they may be written now or later."""
         for name, frame in tables.items():
             if frame.is_empty():
                 continue
             self._frames[name].append(frame)
-            if sum(f.height for f in self._frames[name]) >= ROWS_PER_FILE:
+            if sum(f.height for f in self._frames[name]) >= self._rows_per_file:
                 self._write([name])
 
     def flush(self) -> None:
+        """Write what has been gathered."""
         self._write(list(self._frames))
 
     def _write(self, names: Iterable[str]) -> None:
@@ -230,6 +235,7 @@ def _record(cur: "Cursor", outcome: Outcome) -> None:
     item = outcome.item
     if outcome.reason:
         objects.quarantine_object(cur, item.seq, outcome.reason, contract=CONTRACT_VERSION)
+        quarantine.forget_replayed(cur, item.seq)
         return
     objects.record_counts(
         cur,

@@ -4,7 +4,7 @@ The closure is what makes an incremental fold equal to a full one: a touched rec
 shares a block with it, and every record of the persons that those records belonged to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +12,7 @@ import polars as pl
 from spv_platform.envelope.keys import mac, open_state, seal_state
 from spv_platform.identity.link import RecordKeys, components, person_id, record_blocks, record_id
 from spv_platform.ledger import records
-from spv_platform.ledger.records import StoredRecord
+from spv_platform.ledger.records import Shelf, StoredRecord
 from spv_platform.pipeline.platform import Platform
 from spv_platform.view.fold import pack, unpack
 
@@ -35,10 +35,10 @@ class Linked:
 
 
 class States:
-    """The states of one tenant's records as the ledger holds them now; frames have a column `record`, its hex name."""
+    """The states of one tenant's records, by default those in force; frames have a column `record`, its hex name."""
 
-    def __init__(self, platform: Platform, tenant: str) -> None:
-        self._db, self._tenant = platform.db, tenant
+    def __init__(self, platform: Platform, tenant: str, shelf: Shelf | None = None) -> None:
+        self._db, self._shelf = platform.db, shelf or records.in_force(tenant)
         self._keys = platform.tenant_keys(tenant)
         self._stored: dict[bytes, StoredRecord] = {}
 
@@ -52,14 +52,13 @@ class States:
     def load(self, names: Iterable[str]) -> pl.DataFrame:
         """Facts of those of the records that the ledger knows."""
         with self._db.transaction() as cur:
-            found = records.read_records(cur, self._tenant, [bytes.fromhex(name) for name in names])
-        return self._open(found)
+            found = self._shelf.read(cur, [bytes.fromhex(name) for name in names])
+        return self.open(found)
 
-    def load_all(self) -> pl.DataFrame:
-        """Facts of every record."""
-        with self._db.transaction() as cur:
-            found = list(records.all_records(cur, self._tenant))
-        return self._open(found)
+    def open(self, found: list[StoredRecord]) -> pl.DataFrame:
+        """Facts of stored records, which count as loaded."""
+        self._stored |= {stored.record: stored for stored in found}
+        return self.named(unpack(open_state(self._keys.state, stored.state, stored.record) for stored in found))
 
     def link(self, facts: pl.DataFrame, touched: frozenset[str]) -> Linked:
         """Close over identity, and give every record its person.
@@ -70,7 +69,7 @@ class States:
         """
         keys = {key.record: key for key in record_blocks(facts, self._mac)}
         while missing := self._missing(keys):
-            more = self._open(missing)
+            more = self.open(missing)
             facts = pl.concat([facts, more])
             keys |= {key.record: key for key in record_blocks(more, self._mac)}
         persons = {record: person_id(self._mac, members) for members in components(keys.values()) for record in members}
@@ -94,12 +93,21 @@ class States:
             present=frozenset(of_patients["person_id"].unique()),
         )
 
+    def unlinked(self, facts: pl.DataFrame, keys: Mapping[bytes, RecordKeys] | None = None) -> list[StoredRecord]:
+        """What the ledger is to hold of the records, sealed, as long as they have no persons."""
+        keys = keys or {key.record: key for key in record_blocks(facts, self._mac)}
+        documents = {record_id(self._mac, *pair): document for pair, document in pack(facts).items()}
+        return [
+            StoredRecord(record, None, False, list(keys[record].blocks), seal_state(self._keys.state, document, record))
+            for record, document in documents.items()
+        ]
+
     def _missing(self, keys: dict[bytes, RecordKeys]) -> list[StoredRecord]:
         """Records that belong with these and are not loaded."""
         blocks = sorted({block for key in keys.values() for block in key.blocks})
-        before = sorted({self._stored[record].person_id or "" for record in keys if record in self._stored})
+        before = {self._stored[record].person_id for record in keys if record in self._stored}
         with self._db.transaction() as cur:
-            around = records.around(cur, self._tenant, blocks, before)
+            around = self._shelf.around(cur, blocks, sorted(person for person in before if person))
         return [stored for stored in around if stored.record not in keys]
 
     def _changed(
@@ -110,28 +118,17 @@ class States:
         persons: dict[bytes, str],
         with_patient: set[str],
     ) -> list[StoredRecord]:
-        mine = facts.filter(pl.col("record").is_in(list(touched)))
-        documents = {record_id(self._mac, *pair): document for pair, document in pack(mine).items()}
         rows = [
-            StoredRecord(
-                record,
-                persons[record],
-                record.hex() in with_patient,
-                list(keys[record].blocks),
-                seal_state(self._keys.state, document, record),
-            )
-            for record, document in documents.items()
+            row._replace(person_id=persons[row.record], has_patient=row.record.hex() in with_patient)
+            for row in self.unlinked(facts.filter(pl.col("record").is_in(list(touched))), keys)
         ]
+        new = {row.record for row in rows}
         moved = [
-            stored._replace(person_id=persons[record])
+            stored._replace(person_id=persons[record], has_patient=record.hex() in with_patient)
             for record, stored in self._stored.items()
-            if record in keys and record not in documents and stored.person_id != persons[record]
+            if record in keys and record not in new and stored.person_id != persons[record]
         ]
         return rows + moved
-
-    def _open(self, found: list[StoredRecord]) -> pl.DataFrame:
-        self._stored |= {stored.record: stored for stored in found}
-        return self.named(unpack(open_state(self._keys.state, stored.state, stored.record) for stored in found))
 
     def _mac(self, *parts: str) -> bytes:
         return mac(self._keys.index, *parts)

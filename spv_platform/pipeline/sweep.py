@@ -6,10 +6,10 @@ Page by page, in whatever order the store lists. What was seen is one bit per la
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from spv_platform.lake.store import store_errors
+from spv_platform import faults
 from spv_platform.ledger import objects, sweeping
 from spv_platform.ledger.sweeping import Ages
-from spv_platform.pipeline.discover import found_objects
+from spv_platform.pipeline.pages import found_objects, pages_below
 from spv_platform.pipeline.platform import Platform
 
 #: So many objects that are gone are named.
@@ -62,20 +62,20 @@ def sweep(
     with platform.db.transaction() as cur:
         highest = sweeping.highest(cur)
     seen = bytearray(highest // 8 + 1)
-    pages = platform.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
-    with store_errors("landing"):
-        for page in pages:
-            found = found_objects(bucket, page.get("Versions", []))
-            with platform.db.transaction() as cur:
-                known = sweeping.known(cur, bucket, [(each.key, each.version) for each in found])
-                missing = [each for each in found if (each.key, each.version) not in known]
-                report.entered += 0 if dry_run or not missing else objects.discover(cur, missing)
-            for seq in known.values():
-                if seq <= highest:
-                    seen[seq // 8] |= 1 << seq % 8
-            report.objects += len(found)
-            report.missing += len(missing)
-            progress(report.objects)
+    for page in pages_below(platform.s3, bucket, prefix):
+        found = found_objects(bucket, page)
+        faults.point("listed")
+        with platform.db.transaction() as cur:
+            known = sweeping.known(cur, bucket, [(each.key, each.version) for each in found])
+            missing = [each for each in found if (each.key, each.version) not in known]
+            report.entered += 0 if dry_run or not missing else objects.discover(cur, missing)
+        faults.point("entered")
+        for seq in known.values():
+            if seq <= highest:
+                seen[seq // 8] |= 1 << seq % 8
+        report.objects += len(found)
+        report.missing += len(missing)
+        progress(report.objects)
     _note_gone(platform, report, tenant, seen, highest)
     with platform.db.transaction() as cur:
         report.ages = sweeping.ages(cur, tenant)

@@ -1,6 +1,7 @@
-"""Versions that name no patient, such as deletes: finding the records that they take a resource from.
+"""Versions that do not name the record which holds a resource: deletes, and resources that move to another patient.
 
-They are few, and kept in a small table of their own, so that a version that is processed after its tombstone meets it.
+Such a version displaces the older one only if that record hears of it (`view.fold`). Versions that name no patient are
+few, and kept in a small table of their own, so that a version that is processed after its tombstone meets it.
 """
 
 from dataclasses import dataclass
@@ -8,9 +9,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from spv_platform.lake.spec import RESOURCE_KEY
-from spv_platform.lake.tables import TABLES, table_of
+from spv_platform.ledger import records
+from spv_platform.pipeline import homes
 from spv_platform.pipeline.catalog import UNOWNED_VERSION
+from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import TenantReader
+from spv_platform.pipeline.states import States
 from spv_platform.view.facts import displaced, versions_without_patient
 from spv_platform.view.schema import VERSION_COLUMNS
 
@@ -19,36 +23,48 @@ _HOME = [*_KEY, "patient_id"]
 
 
 @dataclass(frozen=True)
-class Unowned:
-    """What a batch's own and earlier unowned versions come to.
+class Elsewhere:
+    """What a batch has to say to records that its rows do not name, and what it has to hear from them.
 
     Attributes:
-        rows: the batch's own, for the table.
+        unowned: versions of the batch that name no patient, for their table.
         facts: silent facts for the records that hold, or will hold, another version of the same resource.
+        pairs: resources and records that belong together from now on, as far as that is new; see `homes`.
     """
 
-    rows: pl.DataFrame
+    unowned: pl.DataFrame
     facts: pl.DataFrame
+    pairs: pl.DataFrame
 
 
-def find_unowned(published: TenantReader, tables: dict[str, pl.DataFrame]) -> Unowned:
-    """Unowned versions among the batch's rows, and every record of the batch or of the lake that they concern."""
+def find_elsewhere(platform: Platform, published: TenantReader, tables: dict[str, pl.DataFrame]) -> Elsewhere:
+    """The records of the ledger that the batch's rows concern without naming them, and of the batch itself."""
+    keys = platform.tenant_keys(published.tenant)
     own = versions_without_patient(tables)
     earlier = (
-        published.lake_reader.versions(UNOWNED_VERSION.name).select(VERSION_COLUMNS).collect()
+        published.stored(UNOWNED_VERSION.name).select(VERSION_COLUMNS).collect()
         if UNOWNED_VERSION.name in published.tables()
         else own.clear()
     )
-    owned = [frame.filter(pl.col("patient_id").is_not_null()).select(_HOME) for frame in tables.values()]
-    homes = pl.concat([own.clear().select(_HOME), *owned, *_homes_in_lake(published, own)]).unique()
-    return Unowned(own, displaced(pl.concat([own, earlier]).unique(), homes))
+    # A Patient is the record of its own id, whatever its versions say.
+    rows = [frame.select(VERSION_COLUMNS) for name, frame in tables.items() if name != "patient"]
+    batch = pl.concat([own.clear(), *rows])
+    pairs, known = homes.pairs_of(keys, batch), homes.known(platform, published.tenant)
+    seen = known.lazy().join(pairs.lazy().select("key"), on="key", how="semi").collect()
+    there = _held(platform, published.tenant, batch, seen.join(pairs, on=["key", "home"], how="anti"))
+    versions = [own, earlier, batch.join(there, on=_KEY, how="semi"), there]
+    places = pl.concat([batch, there]).filter(pl.col("patient_id").is_not_null()).select(_HOME).unique()
+    facts = displaced(pl.concat(versions).unique(), places)
+    new = pairs.drop_nulls("home").join(seen, on=["key", "home"], how="anti")
+    return Elsewhere(own, facts, new)
 
 
-def _homes_in_lake(published: TenantReader, own: pl.DataFrame) -> list[pl.DataFrame]:
-    found = []
-    names = {table_of(resource_type).name for resource_type in own["resource_type"].unique()}
-    for table in TABLES:
-        if table.name in names and table.name in published.tables():
-            rows = published.lake_reader.versions(table.name).filter(pl.col("patient_id").is_not_null())
-            found.append(rows.select(_HOME).join(own.lazy().select(_KEY), on=_KEY, how="semi").unique().collect())
-    return found
+def _held(platform: Platform, tenant: str, batch: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The versions of the batch's resources in the states of the records that the pairs name."""
+    if pairs.is_empty():
+        return batch.clear()
+    names = [home.to_bytes(homes.BEGINNING) for home in pairs["home"].unique()]
+    with platform.db.transaction() as cur:
+        found = records.beginning(cur, tenant, names)
+    held = States(platform, tenant).open(found).select(VERSION_COLUMNS)
+    return held.join(batch, on=_KEY, how="semi").unique()

@@ -15,7 +15,6 @@ import polars as pl
 from spv_platform.envelope.keys import open_state
 from spv_platform.history.documents import unsealed
 from spv_platform.history.schema import PERSON
-from spv_platform.ledger import records
 from spv_platform.pipeline.catalog import UNOWNED_VERSION
 from spv_platform.pipeline.history import open_store
 from spv_platform.pipeline.platform import Platform
@@ -78,11 +77,20 @@ def _lines(rows: pl.LazyFrame) -> Iterator[bytes]:
 
 
 def _states(platform: Platform, tenant: str) -> Iterator[bytes]:
-    key = platform.tenant_keys(tenant).state
-    with platform.db.transaction() as cur:
-        for stored in records.all_records(cur, tenant):
-            state = open_state(key, stored.state, stored.record)
-            yield b"\x00".join((stored.record, (stored.person_id or "").encode(), state))
+    key, last = platform.tenant_keys(tenant).state, b""
+    while True:
+        with platform.db.transaction() as cur:
+            cur.execute(
+                "SELECT record, person_id, state FROM ops.record_state WHERE tenant = %s AND record > %s"
+                " ORDER BY record LIMIT %s",
+                (tenant, last, _SLICE),
+            )
+            rows = cur.fetchall()
+        if not rows:
+            return
+        for record, person_id, state in rows:
+            yield b"\x00".join((record, (person_id or "").encode(), open_state(key, state, record)))
+        last = rows[-1][0]
 
 
 def _documents(documents: Iterable[dict[str, Any]]) -> Iterator[bytes]:

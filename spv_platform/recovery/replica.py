@@ -188,7 +188,7 @@ def restore_waiting(platform: Platform, folder: Path) -> int:
 
 
 def _waits(row: Row) -> bool:
-    return row["state"] in ("landed", "claimed", "staged") and row["plain_digest"] is None
+    return row["state"] in ("landed", "claimed", "staged") and row["entries"] is None
 
 
 def _newest(platform: Platform) -> dict[str, int]:
@@ -223,7 +223,14 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _batch(row: Row, formed: set[str]) -> Row:
     """A batch as it was before its first try, if it was published."""
-    fresh: Row = {"attempt": 1, "budget_from": 1, "open_from": 1, "gated_attempt": None, "lease_until": None}
+    fresh: Row = {
+        "attempt": 1,
+        "budget_from": 1,
+        "excused": 0,
+        "open_from": 1,
+        "gated_attempt": None,
+        "lease_until": None,
+    }
     fresh |= {"requested_at": None, "not_before": None}
     if row["state"] == "published":
         formed.add(row["batch_id"])

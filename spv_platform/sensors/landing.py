@@ -9,7 +9,6 @@ import dagster as dg
 from spv_platform.assets.common import BATCH_TAG, TENANT
 from spv_platform.jobs import compact, process_batch
 from spv_platform.ledger import batches, tenants
-from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.discover import discover, form_batches
 from spv_platform.pipeline.platform import Platform
 from spv_platform.resources.platform import PlatformResource
@@ -41,8 +40,6 @@ def landing_sensor(context: dg.SensorEvaluationContext, platform: PlatformResour
         found += discover(opened)
         return form_batches(opened)
 
-    form_compactions(opened)
-
     due = look_until(look)
     if not due:
         return dg.SensorResult(skip_reason=f"{found} new objects; nothing waits for a run")
@@ -57,7 +54,7 @@ def _request(batch: batches.DueBatch) -> dg.RunRequest:
     # The attempt is part of the key: Dagster runs a key once for ever, failed or not.
     key, tags = f"{batch.batch_id}:{batch.attempt}", {BATCH_TAG: batch.batch_id}
     if batch.kind == "compact":
-        config = dg.RunConfig(ops={"compact_tenant": {"config": {"tenant": batch.tenant}}})
+        config = dg.RunConfig(ops={"compact_tenant": {"config": {"tenant": batch.tenant, "dry_run": False}}})
         return dg.RunRequest(job_name=compact.name, run_key=key, run_config=config, tags=tags)
     return dg.RunRequest(job_name=process_batch.name, run_key=key, partition_key=batch.tenant, tags=tags)
 

@@ -1,10 +1,9 @@
 """Sees that notifications are due, or that a tenant's first load is worked off."""
 
-import time
-
 import dagster as dg
 
 from spv_platform.jobs import relay_notifications
+from spv_platform.ledger.db import now_s
 from spv_platform.pipeline import notifying
 from spv_platform.resources.platform import PlatformResource
 
@@ -20,10 +19,13 @@ _AGAIN_AFTER_S = 30
 )
 def notifications_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
     """One tick."""
-    due = notifying.tenants_due(platform.open())
+    opened = platform.open()
+    due = notifying.tenants_due(opened)
     if not due:
         return dg.SensorResult(skip_reason="nothing is due")
-    now = int(time.time()) // _AGAIN_AFTER_S
+    with opened.db.transaction() as cur:
+        # By the one clock that is not set back: Dagster never runs a key again.
+        period = now_s(cur) // _AGAIN_AFTER_S
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"notify:{tenant}:{now}", partition_key=tenant) for tenant in due]
+        run_requests=[dg.RunRequest(run_key=f"notify:{tenant}:{period}", partition_key=tenant) for tenant in due]
     )

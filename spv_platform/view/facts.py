@@ -1,6 +1,7 @@
 """From rows of resource tables to facts: the one entry, and what keeps every resource version represented."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import polars as pl
 
@@ -10,6 +11,8 @@ from spv_platform.view.demographics import facts_of_patients
 from spv_platform.view.observations import facts_of_observations
 from spv_platform.view.rows import EMPTY, fact_rows
 from spv_platform.view.schema import VERSION_COLUMNS
+
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
     "patient": facts_of_patients,
@@ -50,7 +53,7 @@ def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def bearing(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def bearing(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     """The rows from which facts can come, so that states do not fill up with rows that say nothing."""
     return {
         name: rows.filter(pl.col("resource_type").is_in(_BEARING[name])) if name in _BEARING else rows

@@ -16,7 +16,7 @@ from spv_platform.checks import GATES
 from spv_platform.checks.set_aside import no_batch_is_set_aside
 from spv_platform.jobs import decide_batch
 from spv_platform.ledger import batches, decisions, objects
-from spv_platform.pipeline import deciding, prepare, publish
+from spv_platform.pipeline import deciding, matching, slices
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.discover import discover, form_batches
 from spv_platform.pipeline.platform import Platform
@@ -128,8 +128,8 @@ def test_a_staged_batch_that_is_refused_is_red_with_columns_and_counts(
 def test_a_view_that_is_refused_is_red_on_the_view_and_nothing_is_published(
     platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = prepare.patient_view
-    monkeypatch.setattr(prepare, "patient_view", lambda facts: pl.concat([made(facts)] * 2))
+    made = slices.patient_view
+    monkeypatch.setattr(slices, "patient_view", lambda facts: pl.concat([made(facts)] * 2))
     batch = land(platform, person("a"))
     result = run(instance, batch)
     assert not result.success
@@ -149,13 +149,13 @@ def test_approvals_that_are_refused_are_red_on_the_approvals_before_the_commit(
     for file in trial_files():
         platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
     refresh_criteria(platform)
-    evaluate = publish.evaluate
+    evaluate = matching.evaluate
 
-    def everybody(*given: Any) -> publish.Evaluation:
+    def everybody(*given: Any) -> matching.Evaluation:
         result = evaluate(*given)
-        return publish.Evaluation(result.criteria, result.cohorts.with_columns(approved=pl.lit(value=True)))
+        return matching.Evaluation(result.criteria, result.cohorts.with_columns(approved=pl.lit(value=True)))
 
-    monkeypatch.setattr(publish, "evaluate", everybody)
+    monkeypatch.setattr(matching, "evaluate", everybody)
     batch = land(platform, person("a"))
     result = run(instance, batch)
     assert not result.success

@@ -172,6 +172,24 @@ def _land(platform: Platform, *resources: dict[str, Any]) -> None:
     send(platform, "", json.dumps(bundle).encode(), BUNDLE, tenant="north", feed="emr")
 
 
+def test_a_rebuild_is_carried_by_the_run_of_a_batch(platform: Platform, instance: dg.DagsterInstance) -> None:
+    _land(platform, _patient("a"), _patient("b"))
+    discover(platform)
+    assert _run(instance).success
+    with platform.db.transaction() as cur:
+        cur.execute("DELETE FROM ops.record_state")
+        batch = batches.form_rebuild(cur, "north")
+    (due,) = form_batches(platform)
+    assert due.batch_id == batch
+    result = _run(instance, batch)
+    (event,) = result.asset_materializations_for_node("patient_view")
+    assert (event.metadata["records"].value, event.metadata["persons"].value) == (2, 2)
+    with platform.db.transaction() as cur:
+        assert batches.batch_rows(cur, state="published")[-1]["batch_id"] == batch
+        cur.execute("SELECT count(*) FROM ops.record_state WHERE has_patient")
+        assert cur.fetchone() == (2,)
+
+
 def test_the_check_of_the_ledger_is_red_where_rows_were_lost(platform: Platform, instance: dg.DagsterInstance) -> None:
     _land(platform, _patient("a"))
     discover(platform)

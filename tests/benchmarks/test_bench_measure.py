@@ -81,6 +81,17 @@ def test_ingest_prints_one_well_formed_line_a_figure() -> None:
     assert {line["unit"] for line in others} == {"s", "MB/s"}
 
 
+def test_discovery_prints_looks_and_sweeps_beside_a_listing_of_the_whole_bucket() -> None:
+    result = CliRunner().invoke(cli.spv, ["bench", "discovery", "--objects", "1100", "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert all(line["value"] > 0 and line["unit"] == "s" for line in lines)
+    *looks, entering, knowing = lines
+    assert all(list(line["peers"]) == ["list the whole bucket"] for line in [*looks, knowing])
+    assert entering["figure"].startswith("discovery: sweep that enters all")
+    assert knowing["peak_mb"] > 0
+
+
 @pytest.mark.slow
 def test_latency_prints_every_statistic_of_every_lake() -> None:
     arguments = ["bench", "latency", "--rows", "0", "--rows", "2000", "--drops", "1", "--json"]

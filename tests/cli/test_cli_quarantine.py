@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spv_platform.cli import spv
+from spv_platform.errors import UsageError
 from spv_platform.ledger import contracts
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.pipeline.discover import discover
@@ -58,11 +59,13 @@ def test_what_was_set_aside_is_listed_by_level_and_shown_with_the_contracts(plat
         ("entry", "invalid_resource", "open"),
     }
     assert said("quarantine", "list", "--reason", "not_json") == [row for row in rows if row["level"] == "object"]
+    assert said("quarantine", "list", "--level", "object") == [row for row in rows if row["level"] == "object"]
     assert said("quarantine", "list", "--tenant", "south") == []
     for row in rows:
         (shown,) = said("quarantine", "show", row["item"])
         assert shown["contract"] == shown["contract_now"]
         assert shown["next_step"]
+        assert shown["attempt"] == 1
         assert run("quarantine", "show", row["item"]).exit_code == 0
 
 
@@ -70,9 +73,19 @@ def test_a_replay_names_what_it_would_do_before_it_does_it(platform: Platform) -
     ((name, _),) = ((row["item"], row) for row in said("quarantine", "list", "--reason", "not_json"))
     (report,) = said("quarantine", "replay", name, "--dry-run")
     assert (report["objects"], report["left"], report["dry_run"]) == (1, 0, True)
+    assert report["refused_under"] == report["contract"]
     assert "1 objects" in run("quarantine", "replay", "--tenant", "north", "--reason", "not_json").output
     assert said("quarantine", "list", "--reason", "not_json") == []
     assert run("quarantine", "replay").exit_code == 2
+    assert said("quarantine", "replay", name)[0]["left"] == 1
+    assert said("quarantine", "replay", "--since", "2999-01-01T00:00:00Z")[0]["objects"] == 0
+
+
+def test_a_replay_under_a_contract_that_is_not_here_is_refused(platform: Platform) -> None:
+    refused = run("quarantine", "replay", "--tenant", "north", "--contract", "r3-ancient")
+    assert isinstance(refused.exception, UsageError)
+    assert "and no r3-ancient: leave --contract out" in str(refused.exception)
+    assert len(said("quarantine", "list")) == 2
 
 
 def test_an_item_is_discarded_once(platform: Platform) -> None:

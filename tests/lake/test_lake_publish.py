@@ -132,7 +132,7 @@ def test_a_table_that_gained_a_column_takes_new_files_and_still_gives_the_old_ro
     delta = pl.scan_delta(newer.url("north", "log", "thing"), storage_options=newer.storage_options("north"))
     assert delta.collect().sort("resource_id")["added"].to_list() == [None, ["x"]]
     reader = Reader(newer, "north", 2, {"thing": {"log": after["thing"]}}, lambda *_: [])
-    assert sorted(reader.versions("thing").collect()["resource_id"]) == ["one", "two"]
+    assert sorted(reader.stored("thing").collect()["resource_id"]) == ["one", "two"]
     assert _files(lake, pinned["thing"]) == ["one"]
 
 

@@ -1,6 +1,5 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from ledger_sample import age, batch_state, claimed, formed, land, states
@@ -135,7 +134,7 @@ def test_a_run_from_before_somebody_else_worked_on_it_is_refused(db: Database) -
 
 
 def test_out_of_attempts_means_set_aside_until_a_person_releases_it(db: Database) -> None:
-    batch_id = formed(db, 2)
+    batch_id = formed(db)
     for attempt in (1, 2, 3):
         claim = claimed(db, batch_id, f"run-{attempt}")
         assert claim.attempt == attempt
@@ -151,16 +150,20 @@ def test_out_of_attempts_means_set_aside_until_a_person_releases_it(db: Database
         assert batches.form(cur, "north", max_objects=9, max_bytes=999) is None
         decisions.release(cur, batch_id)
         assert [each.attempt for each in batches.due(cur, retry_after_s=60, max_attempts=3)] == [5]
-    assert states(db) == ["landed", "landed"]
+    assert states(db) == ["landed"]
     claim = claimed(db, batch_id)
     with db.transaction() as cur:
-        assert batches.release(cur, claim, None, 3)  # the count starts again
+        assert batches.release(cur, claim, 0, 3)  # the count starts again
 
 
-def test_requests_that_are_never_claimed_run_out_of_attempts_too(db: Database) -> None:
+def test_requests_that_are_never_claimed_run_out_of_attempts_after_a_day(db: Database) -> None:
     batch_id = formed(db)
     with db.transaction() as cur:
-        for _ in range(3):
+        for _ in range(9):
+            assert batches.due(cur, retry_after_s=0, max_attempts=3)
+            batches.mark_requested(cur, batch_id)
+        cur.execute("UPDATE ops.batch SET created_at = created_at - interval '25 hours'")
+        for _ in range(2):
             assert batches.due(cur, retry_after_s=0, max_attempts=3)
             batches.mark_requested(cur, batch_id)
         assert batches.due(cur, retry_after_s=0, max_attempts=3) == []
@@ -278,7 +281,7 @@ def test_a_released_batch_waits_for_its_time(db: Database) -> None:
     batch_id = formed(db)
     claim = claimed(db, batch_id)
     with db.transaction() as cur:
-        assert batches.release(cur, claim, datetime.now(UTC) + timedelta(seconds=30))
+        assert batches.release(cur, claim, 30)
         assert batches.due(cur, retry_after_s=60) == []
         age(cur, 31)
         assert [each.attempt for each in batches.due(cur, retry_after_s=60)] == [2]
@@ -317,6 +320,16 @@ def test_one_waiting_rematch_is_enough(db: Database) -> None:
         assert (row["kind"], row["criteria_version"]) == ("rematch", 2)
         batches.claim(cur, first, "run-1", 60)
         assert batches.form_rematch(cur, "north", 3) != first
+
+
+def test_one_waiting_rebuild_is_enough_and_one_at_work_is_not(db: Database) -> None:
+    with db.transaction() as cur:
+        first = batches.form_rebuild(cur, "north")
+        assert batches.form_rebuild(cur, "north") == first
+        assert batches.form_rebuild(cur, "south") != first
+    claimed(db, first)
+    with db.transaction() as cur:
+        assert batches.form_rebuild(cur, "north") != first
 
 
 def test_one_compaction_at_a_time(db: Database) -> None:

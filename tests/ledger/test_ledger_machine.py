@@ -156,7 +156,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(which=_CLAIM)
     def release(self, which: int) -> None:
         claim = self._claim(which)
-        done, again = self._act(claim, lambda cur: batches.release(cur, claim, None, 3))
+        done, again = self._act(claim, lambda cur: batches.release(cur, claim, 0, 3))
         if done:
             self.holder[claim.batch_id] = None
             if not again:

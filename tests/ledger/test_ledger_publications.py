@@ -73,7 +73,7 @@ def test_a_commit_that_fails_at_the_end_leaves_nothing(db: Database) -> None:
         assert publications.newest(cur, "north") is None
         assert publications.files_between(cur, "north", "patient", 0, 9) == []
         assert len(records.candidates(cur, claim)) == 1
-        assert records.read_records(cur, "north", [b"r"]) == []
+        assert records.in_force("north").read(cur, [b"r"]) == []
     assert states(db) == ["claimed"]
     assert batch_state(db, claim.batch_id) == "claimed"
 

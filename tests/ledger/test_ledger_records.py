@@ -37,17 +37,19 @@ def test_what_is_in_force_is_the_last_candidate_of_each_record(db: Database, loa
             batches.mark_published(cur, claim)
             model |= {record: row._replace(seq=seq) for record, row in distinct.items()}
         expected = [model[record] for record in sorted(model)]
-        assert list(records.all_records(cur, "north")) == expected
-        assert records.read_records(cur, "north", list(model)) == expected
-        assert records.persons(cur, "north", ["p-a"]) == [row for row in expected if row.person_id == "p-a"]
+        shelf = records.in_force("north")
+        assert shelf.read(cur, list(model)) == expected
+        assert shelf.around(cur, [], ["p-a"]) == [row for row in expected if row.person_id == "p-a"]
         blocks = [b"", b"\x00", b"\x01"]
-        assert records.find_by_blocks(cur, "north", blocks) == [
-            row for row in expected if set(row.blocks) & set(blocks)
-        ]
-        assert records.around(cur, "north", blocks, ["p-b"]) == [
+        assert shelf.around(cur, blocks, []) == [row for row in expected if set(row.blocks) & set(blocks)]
+        assert shelf.around(cur, blocks, ["p-b"]) == [
             row for row in expected if set(row.blocks) & set(blocks) or row.person_id == "p-b"
         ]
-        assert list(records.all_records(cur, "south")) == []
+        assert records.beginning(cur, "north", [b"\x00", b"\x01"]) == [
+            row for row in expected if row.record[:1] in (b"\x00", b"\x01")
+        ]
+        assert shelf.page(cur, b"", max_records=9, max_bytes=99) == sorted(model)[:9]
+        assert records.in_force("south").read(cur, list(model)) == []
 
 
 def test_nothing_is_in_force_before_the_commit(db: Database) -> None:
@@ -58,8 +60,8 @@ def test_nothing_is_in_force_before_the_commit(db: Database) -> None:
         records.put_candidates(cur, claim, [row._replace(state=b"later")])
     with db.transaction() as cur:
         assert records.candidates(cur, claim) == [row._replace(state=b"later")]
-        assert records.read_records(cur, "north", [b"r"]) == []
-        assert records.find_by_blocks(cur, "north", [b"x"]) == []
+        shelf = records.in_force("north")
+        assert shelf.read(cur, [b"r"]) == shelf.around(cur, [b"x"], ["p"]) == []
 
 
 def test_candidates_of_a_lost_try_are_not_committed_by_its_heir(db: Database) -> None:
@@ -70,16 +72,40 @@ def test_candidates_of_a_lost_try_are_not_committed_by_its_heir(db: Database) ->
     with db.transaction() as cur:
         records.put_candidates(cur, heir, [StoredRecord(b"new", "p", True, [], b"s")])
         assert records.commit_candidates(cur, heir, 1) == 1
-        assert [row.record for row in records.all_records(cur, "north")] == [b"new"]
+        assert [row.record for row in records.in_force("north").read(cur, [b"new", b"old"])] == [b"new"]
         cur.execute("SELECT count(*) FROM ops.candidate_record")
         assert cur.fetchone() == (0,)
 
 
-def test_all_records_are_read_across_pages(db: Database) -> None:
+def test_records_are_paged_by_number_and_by_sealed_bytes(db: Database) -> None:
     claim = claimed(db, formed(db))
-    names = [number.to_bytes(4, "big") for number in range(2 * records._PAGE)]
     with db.transaction() as cur:
-        rows = (StoredRecord(name, "p", True, [], b"s") for name in names)
-        assert records.put_candidates(cur, claim, rows) == len(names)
+        records.put_candidates(cur, claim, [StoredRecord(name, "p", True, [], b"12345") for name in (b"a", b"b", b"c")])
         records.commit_candidates(cur, claim, 1)
-        assert [row.record for row in records.all_records(cur, "north")] == names
+        shelf = records.in_force("north")
+        assert shelf.page(cur, b"", max_records=2, max_bytes=99) == [b"a", b"b"]
+        assert shelf.page(cur, b"a", max_records=2, max_bytes=9) == [b"b"]
+        assert shelf.page(cur, b"b", max_records=2, max_bytes=1) == [b"c"]
+        assert shelf.page(cur, b"c", max_records=2, max_bytes=99) == []
+
+
+def test_candidates_come_in_parts_and_get_their_persons_later(db: Database) -> None:
+    claim = claimed(db, formed(db))
+    first = [StoredRecord(name, None, False, [b"x"], b"s") for name in (b"a", b"b")]
+    with db.transaction() as cur:
+        records.add_candidates(cur, claim, first)
+        records.add_candidates(cur, claim, [first[0]._replace(person_id="p")])
+        assert records.unlinked(claim).around(cur, [b"x"], []) == first[1:]
+        assert records.linked(claim).read(cur, [b"a", b"b"]) == [first[0]._replace(person_id="p")]
+
+
+def test_a_rebuild_leaves_no_record_that_it_did_not_make(db: Database) -> None:
+    claim = claimed(db, formed(db))
+    with db.transaction() as cur:
+        for tenant in ("north", "south"):
+            cur.execute("INSERT INTO ops.record_state VALUES (%s, 'old', 'p', true, '{}', 's', 1)", (tenant,))
+        records.put_candidates(cur, claim, [StoredRecord(b"new", "p", True, [], b"s")])
+        assert records.forget_others(cur, claim) == 1
+        records.commit_candidates(cur, claim, 2)
+        assert [row.record for row in records.in_force("north").read(cur, [b"old", b"new"])] == [b"new"]
+        assert [row.record for row in records.in_force("south").read(cur, [b"old"])] == [b"old"]

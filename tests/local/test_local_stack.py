@@ -201,8 +201,10 @@ def test_a_start_that_fails_ends_what_it_started(home: Path, monkeypatch: pytest
 
 def test_an_interrupted_start_leaves_no_process_and_can_be_repeated(home: Path) -> None:
     code = f"""
+import signal
 from pathlib import Path
 from spv_platform.local import stack
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told its background jobs to ignore it
 stack.start_servers(Path({str(home)!r}), {STORES!r}, progress=lambda text: print(text, flush=True))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

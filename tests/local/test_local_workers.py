@@ -20,6 +20,7 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from spv_platform.ledger import run_queue
 from spv_platform.ledger.db import Database
 from spv_platform.local import orchestrator, process, stack
+from spv_platform.local import workers as keeping
 from spv_platform.local.warming import execute_run
 from spv_platform.local.worker import Worker
 from spv_platform.local.workers import keep_workers
@@ -292,6 +293,24 @@ def test_the_run_of_a_killed_worker_fails_and_the_worker_is_replaced(place: Plac
     assert "has died" in place.said(run_id)
 
     until(lambda: place.up() == 2, "not replaced")
+    place.comes_to(place.launch("quick"), "SUCCESS")
+
+
+def test_a_worker_that_hangs_past_its_lease_is_killed_and_replaced(
+    place: Place, workers: Callable[[], list], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_LOOK_EVERY_S", 0.2)
+    run_id = place.launch("endless")
+    place.comes_to(run_id, "STARTED")
+    (hung,) = [worker for worker in workers() if f"pid: {worker.pid}" in place.said(run_id)]
+    hung.suspend()
+    with place.db.transaction() as cur:  # its lease runs out
+        cur.execute("UPDATE ops.run_queue SET lease_until = '-infinity' WHERE run_id = %s", (run_id,))
+    until(lambda: not hung.is_running(), "it still hangs")
+    until(lambda: place.up() == 2, "not replaced")
+    (record,) = place.records(run_id)
+    monitor_started_run(place.instance, None, record, logging.getLogger())  # type: ignore[arg-type]
+    assert place.status(run_id) == "FAILURE"
     place.comes_to(place.launch("quick"), "SUCCESS")
 
 

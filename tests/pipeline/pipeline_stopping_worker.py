@@ -15,7 +15,7 @@ from spv_platform.settings import load_settings
 waiting_for = sys.argv[1:]
 
 
-def stop_at(name: str) -> None:
+def stop_at(name: str, qualifier: object = "") -> None:
     if name in waiting_for:
         waiting_for.remove(name)
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -170,9 +170,9 @@ def lines(frame: pl.DataFrame) -> list[str]:
 
 def records_of(world: World, tenant: str = TENANT) -> dict[str, tuple[Any, ...]]:
     """Every record's state, opened: person, whether its Patient is known, blocks, facts."""
-    states = States(world.platform, tenant)
-    facts = {name: lines(part.drop("record")) for (name,), part in states.load_all().group_by("record")}
     stored = world.rows("SELECT record, person_id, has_patient, blocks FROM ops.record_state WHERE tenant = %s", tenant)
+    opened = States(world.platform, tenant).load(record.hex() for record, *_ in stored)
+    facts = {name: lines(part.drop("record")) for (name,), part in opened.group_by("record")}
     return {
         record.hex(): (person, has_patient, sorted(block.hex() for block in blocks), facts[record.hex()])
         for record, person, has_patient, blocks in stored

@@ -13,6 +13,7 @@ from pipeline_world import World, reasons
 from spv_platform.lake import compact
 from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.opting_out import change_list
+from spv_platform.pipeline.rebuild import ask
 from spv_platform.pipeline.send import BUNDLE, NDJSON, send
 
 
@@ -106,7 +107,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(new_world: Callable[..., World], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The canaries sent, processed here and by a worker process, looked up, compacted and matched again."""
+    """The canaries sent, processed here and by a worker process, looked up, compacted, matched again and rebuilt."""
     world = new_world()
     world.tolerate_quarantine()
     records: list[str] = []
@@ -135,6 +136,7 @@ def run(new_world: Callable[..., World], tmp_path_factory: pytest.TempPathFactor
         listed.write_text(f"http://hospital.example.org/mrn|{Canary.MRN}\n")
         change_list(world.platform, "north", listed, "add", who="test")
         form_compactions(world.platform)
+        ask(world.platform, "north", dry_run=False, who="test")
         world.drain()
     root.setLevel(level)
     root.removeHandler(keep)
@@ -177,6 +179,7 @@ def test_the_canaries_went_all_the_way(run):
     assert run.world.rows("SELECT DISTINCT kind FROM ops.publication ORDER BY 1") == [
         ("compact",),
         ("load",),
+        ("rebuild",),
         ("rematch",),
     ]
 

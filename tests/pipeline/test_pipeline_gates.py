@@ -11,7 +11,7 @@ from pipeline_world import TENANT, World, approved, reasons
 from spv_platform.errors import UsageError
 from spv_platform.ledger import decisions
 from spv_platform.ledger.batches import DueBatch
-from spv_platform.pipeline import deciding, drain, gate, prepare, publish
+from spv_platform.pipeline import deciding, drain, gate, matching, slices
 from spv_platform.pipeline.claims import hold
 from spv_platform.pipeline.discover import form_batches
 from spv_platform.pipeline.gate import GateRefusedError
@@ -161,13 +161,13 @@ def test_a_suite_that_cannot_be_evaluated_sets_the_batch_aside_and_loses_nothing
 def test_a_view_that_is_there_twice_is_refused_before_anything_is_visible(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = prepare.patient_view
+    made = slices.patient_view
 
     def twice(facts: pl.DataFrame) -> pl.DataFrame:
         return pl.concat([made(facts)] * 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "patient_view", twice)
+        patch.setattr(slices, "patient_view", twice)
         batch = refuse(world, "ann", bundle(patient("ann")))
         row = detail(world, batch)
         assert (row["reason"], row["details"]["gate"]) == ("gate_failed", "candidate_view")
@@ -177,9 +177,9 @@ def test_a_view_that_is_there_twice_is_refused_before_anything_is_visible(
     assert world.read("patient_view").height == 1
 
 
-def everybody(result: publish.Evaluation) -> publish.Evaluation:
+def everybody(result: matching.Evaluation) -> matching.Evaluation:
     """Approves everybody for everything."""
-    return publish.Evaluation(
+    return matching.Evaluation(
         result.criteria,
         result.cohorts.with_columns(approved=pl.lit(value=True), verdict=pl.lit("potentially_eligible")),
     )
@@ -189,9 +189,9 @@ def test_approvals_that_break_a_rule_are_refused_before_the_commit_and_nobody_ca
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.put_criteria()
-    evaluate = publish.evaluate
+    evaluate = matching.evaluate
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "evaluate", lambda *given: everybody(evaluate(*given)))
+        patch.setattr(matching, "evaluate", lambda *given: everybody(evaluate(*given)))
         world.drain()  # the re-match of nobody
         batch = refuse(world, "ann", bundle(patient("ann", family=CANARY, deceasedBoolean=True)))
         row = detail(world, batch)

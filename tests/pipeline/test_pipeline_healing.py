@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pipeline_bundles import MRN, Resource, bundle, patient, result
 from pipeline_world import World, reasons, records_of, tables_of
@@ -124,7 +124,17 @@ def known_of(world: World) -> dict[str, list[str]]:
     return {table: rows for table, rows in tables_of(world).items() if table != "unowned_version"}
 
 
+def states_of(world: World) -> dict[str, tuple[Any, ...]]:
+    """What each record holds; that it once held a resource which means nobody now is another matter too."""
+    held = records_of(world)
+    return {
+        record: (*rest, [fact for fact in facts if json.loads(fact)["kind"] != "none"])
+        for record, (*rest, facts) in held.items()
+    }
+
+
 @given(order=st.permutations(range(len(FILES))))
+@example(order=[0, 1, 4, 3, 2, 5])
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_processing_gives_the_same_tables_and_states(
     new_world: Callable[..., World], in_order: World, order: list[int]
@@ -137,4 +147,4 @@ def test_any_order_of_processing_gives_the_same_tables_and_states(
         world.process(cut[place])
     world.drain()
     assert known_of(world) == known_of(in_order)
-    assert records_of(world) == records_of(in_order)
+    assert states_of(world) == states_of(in_order)

@@ -1,6 +1,5 @@
-"""A worker that is killed, stopped or doubled leaves nothing behind that an undisturbed run would not."""
+"""A worker that is stopped or doubled leaves nothing behind that an undisturbed run would not."""
 
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ import pytest
 from pipeline_bundles import bundle, deletes, patient
 from pipeline_world import TENANT, World, approved, everything, go_on, stopped, tables_of
 
-from spv_platform import faults
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
 from spv_platform.sample import bundles
@@ -41,14 +39,11 @@ def landed(new_world: Callable[..., World]) -> World:
 
 @pytest.fixture(scope="module")
 def workers(new_world: Callable[..., World]) -> Iterator[dict[str, Started]]:
-    """Workers in an installation each, started at once since starting takes long: to be killed, or to stand still."""
+    """Workers in an installation each, started at once since starting takes long, that come to stand still."""
     started: dict[str, Started] = {}
-    for point in faults.POINTS:
-        world = landed(new_world)
-        started[f"killed {point}"] = world, world.worker(fault=point)
     for point in ("after_claim", *STOPS):
         world = landed(new_world)
-        started[f"stopped {point}"] = world, world.worker(STOPPING_WORKER, point)
+        started[point] = world, world.worker(STOPPING_WORKER, point)
     yield started
     for _, process in started.values():
         process.kill()
@@ -88,16 +83,8 @@ def test_the_undisturbed_run_approves_its_patient_and_balances(undisturbed, expe
     assert not any("sample-fern-anc" in line for line in expected["tables"]["observation"])
 
 
-@pytest.mark.parametrize("point", faults.POINTS)
-def test_a_worker_killed_at_any_point_is_made_good_by_the_next_one(workers, expected, point):
-    world, worker = workers[f"killed {point}"]
-    assert finished(worker) == -signal.SIGKILL
-    restarted(world).drain()
-    assert everything(world) == expected
-
-
 def test_two_workers_at_once_come_to_what_one_does(workers, expected):
-    world, other = workers["stopped after_claim"]
+    world, other = workers["after_claim"]
     stopped(other)
     go_on(other)
     restarted(world).drain()
@@ -107,7 +94,7 @@ def test_two_workers_at_once_come_to_what_one_does(workers, expected):
 
 @pytest.mark.parametrize("point", STOPS)
 def test_a_worker_that_lost_its_lease_changes_nothing_any_more(workers, expected, point):
-    world, worker = workers[f"stopped {point}"]
+    world, worker = workers[point]
     stopped(worker)
     try:
         restarted(world).drain()

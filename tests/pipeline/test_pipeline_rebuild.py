@@ -1,25 +1,18 @@
-"""Compaction and rebuilding change nothing that readers get; criteria and opt-outs reach everybody."""
+"""Compaction changes nothing that readers get; criteria and opt-outs reach everybody."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import polars as pl
 import pytest
 from pipeline_bundles import at, bundle, deletes, patient, result
-from pipeline_world import TENANT, World, approved, decisions_of, everything, lines, records_of, tables_of
+from pipeline_world import TENANT, World, approved, decisions_of, everything, lines, tables_of
 
 from spv_platform.lake import compact
-from spv_platform.lake.spec import RESOURCE_KEY
-from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import publications
 from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.opting_out import change_list
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.states import States
 from spv_platform.sample import bundles
-from spv_platform.view.facts import bearing, displaced, facts_of, versions_without_patient
-from spv_platform.view.fold import fold
-from spv_platform.view.schema import SCHEMA
 
 ASTER_MRN = "http://sample-hospital.example.org/mrn|SAMPLE-0001"
 LUNG = ("NCT00000001", "lung")
@@ -107,9 +100,9 @@ def test_a_second_compaction_changes_nothing_either(filled, compacted):
 
 
 def test_the_past_reads_as_it_was(filled, compacted):
-    """Publication 3 of both is the one before the compaction."""
-    past = reader(filled.platform, TENANT, 3)
-    again = reader(compacted.platform, TENANT, 3)
+    ((compaction,),) = compacted.rows("SELECT min(seq) FROM ops.publication WHERE kind = 'compact'")
+    past = reader(filled.platform, TENANT, compaction - 1)
+    again = reader(compacted.platform, TENANT, compaction - 1)
     assert past.tables() == again.tables()
     for table in past.tables():
         assert lines(past.current(table).collect()) == lines(again.current(table).collect())
@@ -120,24 +113,6 @@ def test_the_past_reads_as_it_was(filled, compacted):
 def test_without_enough_of_a_tail_there_is_no_compaction(filled):
     form_compactions(filled.platform)
     assert filled.rows("SELECT count(*) FROM ops.batch WHERE kind = 'compact'") == [(0,)]
-
-
-@pytest.mark.parametrize("made", ["filled", "compacted"])
-def test_a_rebuild_from_the_tables_gives_the_states_that_the_batches_gave(request, made):
-    world = request.getfixturevalue(made)
-    assert rebuilt(world) == {name: facts for name, (*_, facts) in records_of(world).items()}
-
-
-def rebuilt(world: World) -> dict[str, list[str]]:
-    """The facts of every record, folded at once from all versions that were ever published."""
-    opened = reader(world.platform, TENANT)
-    names = [table.name for table in TABLES if table.name in opened.tables()]
-    tables = bearing({name: opened.lake_reader.versions(name).collect() for name in names})
-    homes = pl.concat(rows.select(*RESOURCE_KEY, "patient_id").drop_nulls() for rows in tables.values()).unique()
-    facts = pl.concat([facts_of(tables), displaced(versions_without_patient(tables), homes)])
-    named = States(world.platform, TENANT).named(facts)
-    folded = fold(named.clear(), named)
-    return {name: lines(part.select(*SCHEMA)) for (name,), part in folded.group_by("record")}
 
 
 @pytest.fixture

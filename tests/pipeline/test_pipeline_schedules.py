@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_bundles import at, bundle, deletes, patient, result
 from pipeline_world import TENANT, World, everything
-from spv_platform.pipeline.retention import retain
 
 from spv_platform.errors import SpvError
 from spv_platform.lake import compact
@@ -25,6 +24,7 @@ from spv_platform.pipeline.discover import discover, form_batches
 from spv_platform.pipeline.prepare import prepare
 from spv_platform.pipeline.publish import publish_batch
 from spv_platform.pipeline.reprocess import reprocess
+from spv_platform.pipeline.retention import retain
 from spv_platform.pipeline.stage import stage_batch
 from spv_platform.sample import bundles
 

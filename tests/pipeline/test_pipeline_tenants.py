@@ -210,7 +210,7 @@ def test_a_batch_whose_tenant_is_removed_while_it_runs_publishes_nothing_and_is_
             if step == "staging":
                 remove(world)
             stage_batch(world.platform, holding)
-            then_remove(publish, "prepare" if step == "matching" else "_match")
+            then_remove(publish, "prepare" if step == "matching" else "match_persons")
             publish.publish_batch(world.platform, holding)
 
     with pytest.raises(PermanentError, match="tenant_removed"):
