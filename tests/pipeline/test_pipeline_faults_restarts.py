@@ -1,0 +1,62 @@
+"""Stores that are restarted in the middle of the work."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from pipeline_faults import Bench, Patient, ended, without_publications
+from pipeline_world import World, installation
+
+from spv_platform.local import stack
+from spv_platform.local.process import end
+from spv_platform.settings import Settings
+
+#: A store, and where the worker is when it goes away.
+RESTARTS = (
+    ("postgres", "before_commit"),
+    ("s3", "downloaded"),
+    pytest.param("postgres", "after_claim", marks=pytest.mark.slow),
+    pytest.param("postgres", "history_stored", marks=pytest.mark.slow),
+    pytest.param("postgres", "after_post", marks=pytest.mark.slow),
+    pytest.param("s3", "listed", marks=pytest.mark.slow),
+    pytest.param("s3", "before_files_added", marks=pytest.mark.slow),
+    pytest.param("s3", "base_written", marks=pytest.mark.slow),
+    pytest.param("mongo", "after_claim", marks=pytest.mark.slow),
+    pytest.param("mongo", "history_stored", marks=pytest.mark.slow),
+)
+
+
+@pytest.fixture(scope="module")
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A stack that no other test works with."""
+    home = tmp_path_factory.mktemp("restarted")
+    yield stack.start_servers(home)
+    stack.stop(home)
+
+
+@pytest.fixture(scope="module")
+def bench(own_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with ExitStack() as worlds, ExitStack() as rest:
+        place = tmp_path_factory.mktemp("worlds")
+
+        def new_world(**changes: Any) -> World:
+            home = place / f"home-{len(list(place.iterdir()))}"
+            return worlds.enter_context(installation(own_servers, home, place / "keys", **changes))
+
+        made: Callable[..., World] = new_world
+        yield Bench(made, own_servers.mongo_url, rest)
+
+
+@pytest.mark.parametrize(("service", "place"), RESTARTS)
+def test_a_store_that_is_restarted_in_the_middle_of_the_work_changes_nothing(bench, own_servers, service, place):
+    expected, _ = bench.undisturbed()
+    disturbed = bench.disturbed(lease_s=3.0)
+    worker = Patient(disturbed.world.settings, place)
+    worker.wait_until_there()
+    end(own_servers.home, [service])
+    worker.go_on()
+    stack.start_servers(own_servers.home, [service])
+    assert ended(worker.process) == 0
+    disturbed.world.platform.db.close()  # connections of before the restart
+    assert without_publications(disturbed.found()) == without_publications(expected)
