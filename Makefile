@@ -36,6 +36,9 @@ bench: $(STAMP) ## every figure of the README
 	$(BIN)/spv bench latency --json
 	$(BIN)/spv bench ingest --json
 	$(BIN)/spv bench discovery --json
+	$(BIN)/spv bench publish --json
+	$(BIN)/spv bench recovery --json
+	$(BIN)/spv bench load --json
 
 docs: $(STAMP) ## the pages that are made from the code
 	$(BIN)/spv docs tables > docs/tables.md

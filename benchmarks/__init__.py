@@ -9,5 +9,7 @@ BENCHMARKS: dict[str, str] = {
     "latency": "Seconds from a sealed file that has landed to the approval that is committed.",
     "discovery": "Seconds of a look at the landing bucket and of a sweep, with many objects in the bucket.",
     "publish": "Seconds to carry one small batch into a lake that holds many rows already.",
+    "load": "Several times what the platform can carry: its speed and memory then, and the share of compactions.",
+    "recovery": "Seconds until a file is published all the same, although its worker was killed or stood still.",
     "ingest": "Megabytes of plain FHIR a second, from landed to published, in one worker.",
 }

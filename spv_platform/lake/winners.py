@@ -4,10 +4,11 @@ The rule (docs/architecture.md, "Versions and winners"): rows of equal key and d
 of a key wins: versioned before unversioned; then the later `version_time`; then, only if unversioned, the greater
 `_landing_seq` and `source_entry`; then the greater `digest`.
 
-A version is represented by one of its rows: by those made when most was known of what its references mean
-(`_candidates`, which only grows), of those with the greatest `versioned` and `version_time` the one with the least
-`source_object` and `source_entry`, so that the pointer does not depend on the order of landing. Its `_landing_seq` is
-the least of all its rows: an unversioned version keeps the place of its first landing however often it comes again.
+A version is represented by one of its rows: of those with the greatest `versioned` and `version_time` by those made
+when most was known of what its references mean (`_candidates`, which only grows), and of these by the one with the
+least `source_object` and `source_entry`, so that the pointer does not depend on the order of landing. Its
+`_landing_seq` is the least of all rows with that `versioned` and `version_time`: an unversioned version keeps the place
+of its first landing however often it comes again, and what a source dated otherwise is of no account.
 
 What belongs here: the order of rows. What does not: where rows come from (`lake.read`) and go (`lake.compact`).
 """
@@ -18,15 +19,17 @@ import polars as pl
 
 from spv_platform.lake.spec import RESOURCE_KEY
 
-#: Within one version, best first: column -> descending.
+_TIMES = ("versioned", "version_time")
+#: Within one version, best first: column -> descending. The two private ones are not in every frame.
 _REPRESENTATIVE = {
-    "versioned": True,
-    "version_time": True,
+    **dict.fromkeys(_TIMES, True),
+    "_candidates": True,
     "source_object": False,
     "source_entry": False,
+    "_batch_id": False,
 }
 #: All columns beside the key that the rule looks at.
-RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted", "_batch_id", "_candidates")
+RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted")
 _LANDING, _ENTRY = "__landing", "__entry"
 #: Between the versions of a key, best first; all descending. The two private columns are null if versioned.
 _ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "digest")
@@ -37,18 +40,15 @@ def versions(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyF
 
     Args:
         frame: rows with the key columns, `digest`, `versioned`, `version_time`, `_landing_seq`, `source_object` and
-            `source_entry`; other columns ride along. Where present, `_candidates` goes first, and `_batch_id` settles
-            which of two rows that are equal in all of these is kept.
+            `source_entry`; other columns ride along, and `_candidates` and `_batch_id` take part where they are
+            present.
         key: the columns that identify a resource; not null.
     """
     present = frame.collect_schema()
-    order = {"_candidates": True} if "_candidates" in present else {}
-    order |= _REPRESENTATIVE
-    if "_batch_id" in present:
-        order["_batch_id"] = False
+    order = {name: descending for name, descending in _REPRESENTATIVE.items() if name in present}
     same = (*key, "digest")
     ordered = frame.sort(*same, *order, descending=[*(False for _ in same), *order.values()], nulls_last=True)
-    first_landing = pl.col("_landing_seq").min().over(_begins(same).cum_sum())
+    first_landing = pl.col("_landing_seq").min().over(_begins((*same, *_TIMES)).cum_sum())
     return ordered.with_columns(first_landing).filter(_begins(same))
 
 

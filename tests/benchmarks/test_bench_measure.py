@@ -81,6 +81,7 @@ def test_ingest_prints_one_well_formed_line_a_figure() -> None:
     assert {line["unit"] for line in others} == {"s", "MB/s"}
 
 
+@pytest.mark.slow
 def test_discovery_prints_looks_and_sweeps_beside_a_listing_of_the_whole_bucket() -> None:
     result = CliRunner().invoke(cli.spv, ["bench", "discovery", "--objects", "1100", "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -101,3 +102,16 @@ def test_latency_prints_every_statistic_of_every_lake() -> None:
     whole = [line for line in lines if line["figure"].startswith("latency: landed to approved")]
     assert len(whole) == 8
     assert all(line["value"] > 0 and line["peak_mb"] > 0 and len(line["peers"]) == 2 for line in whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "figures"),
+    [(["load", "--minutes", "0.2", "--mb", "2"], 7), (["recovery", "--times", "1"], 4)],
+)
+def test_what_is_measured_with_the_whole_platform_prints_a_line_a_figure(arguments: list[str], figures: int) -> None:
+    result = CliRunner().invoke(cli.spv, ["bench", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(lines) == figures
+    assert all(line["value"] >= 0 and line["peers"] and line["cores"] == cores() for line in lines)

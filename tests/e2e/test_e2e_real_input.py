@@ -136,6 +136,7 @@ def test_a_trial_approves_exactly_the_person_who_has_what_it_asks_for(by_daemon:
     assert "clinician to confirm" in approved["wording"].item()
 
 
+@pytest.mark.slow
 def test_the_same_input_in_another_order_and_twice_gives_equal_tables(
     by_daemon: Run, settings: Settings, corpus: Path
 ) -> None:

@@ -39,6 +39,7 @@ def row(
     entry: int = 0,
     source_object: str = "o1",
     batch_id: str = "b1",
+    candidates: int | None = None,
 ) -> dict[str, Any]:
     """One version; a time makes it versioned, the digest `t` a tombstone."""
     deleted = digest == TOMBSTONE
@@ -55,6 +56,7 @@ def row(
         "source_entry": entry,
         "_landing_seq": landing,
         "_batch_id": batch_id,
+        "_candidates": candidates,
         "value": None if deleted else f"content {digest}",
         "codes": None if deleted else [{"system": "s", "code": digest, "display": None}],
     }
@@ -77,6 +79,7 @@ def rows_strategy(max_size: int = 14) -> st.SearchStrategy[list[dict[str, Any]]]
             entry=st.integers(0, 1),
             source_object=st.sampled_from(["o1", "o2"]),
             batch_id=st.sampled_from(["b1", "b2"]),
+            candidates=st.sampled_from([None, 0, 1]),
         ),
         max_size=max_size,
     )
@@ -103,13 +106,20 @@ def canonical(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _version(same: list[dict[str, Any]]) -> dict[str, Any]:
-    return min(same, key=_representative) | {"_landing_seq": min(item["_landing_seq"] for item in same)}
+    best = min(same, key=_representative)
+    dated_alike = [item for item in same if item["version_time"] == best["version_time"]]
+    return best | {"_landing_seq": min(item["_landing_seq"] for item in dated_alike)}
 
 
 def _representative(item: dict[str, Any]) -> tuple[Any, ...]:
-    time = item["version_time"]
+    time, candidates = item["version_time"], item["_candidates"]
     order = (item["source_object"], item["source_entry"], item["_batch_id"], item["_landing_seq"])
-    return (not item["versioned"], -time.timestamp() if time else 0, *order)
+    return (
+        not item["versioned"],
+        -time.timestamp() if time else 0,
+        -1 if candidates is None else -2 - candidates,
+        *order,
+    )
 
 
 def _rank(item: dict[str, Any]) -> tuple[Any, ...]:

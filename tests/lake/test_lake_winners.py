@@ -29,7 +29,7 @@ def test_order_and_repetition_of_rows_change_nothing(rows, random):
     assert _winners(again, keep_deleted=True) == _winners(rows, keep_deleted=True)
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rows_strategy(6), max_size=5))
 def test_remembering_only_the_survivors_of_each_chunk_changes_nothing(chunks):
     remembered = frame([])

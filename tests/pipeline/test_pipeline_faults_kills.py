@@ -73,6 +73,7 @@ def test_a_worker_killed_at_any_pass_of_any_point_is_made_good_by_the_next_one(b
     check(bench, f"{point}@{occurrence}", seed=seed)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_clears_up_after_another_is_made_good_by_the_next_one(bench):
     check(bench, "after_staging", "file_deleted@2")
 

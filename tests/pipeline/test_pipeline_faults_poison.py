@@ -27,6 +27,7 @@ def bench(new_world: Callable[..., World], mongo_url: str) -> Iterator[Bench]:
         yield Bench(new_world, mongo_url, stack)
 
 
+@pytest.mark.slow
 def test_an_object_that_kills_its_workers_is_set_aside_alone_and_can_be_tried_again(bench):
     expected, _ = bench.undisturbed()
     disturbed = bench.disturbed(max_attempts=3)

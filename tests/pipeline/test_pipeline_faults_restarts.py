@@ -15,7 +15,7 @@ from spv_platform.settings import Settings
 #: A store, and where the worker is when it goes away.
 RESTARTS = (
     ("postgres", "before_commit"),
-    ("s3", "downloaded"),
+    pytest.param("s3", "downloaded", marks=pytest.mark.slow),
     pytest.param("postgres", "after_claim", marks=pytest.mark.slow),
     pytest.param("postgres", "history_stored", marks=pytest.mark.slow),
     pytest.param("postgres", "after_post", marks=pytest.mark.slow),

@@ -28,7 +28,7 @@ READ, REQUEST = b"GET ", b"(GET|PUT|HEAD|POST) "
 COMMIT = rb"Q\x00\x00\x00\x0bCOMMIT\x00"
 #: The connection is cut when COMMIT was carried out and before the client hears of it; or COMMIT itself is lost.
 COMMIT_FAULTS = {"answer": Cut(), "commit": Answer()}
-SLOW_SEEDS = range(1, 11)
+SLOW, SLOW_SEEDS = pytest.mark.slow, range(1, 11)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def check_s3(bench: Bench, rule: Rule) -> None:
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
-@pytest.mark.parametrize("name", S3_FAULTS)
+@pytest.mark.parametrize("name", ["busy", *(pytest.param(name, marks=SLOW) for name in ("short", "reset", "stall"))])
 def test_an_object_store_whose_answers_fail_now_and_then_changes_nothing(bench, name):
     check_s3(bench, Rule(S3_FAULTS[name], READ, 0.2, most=5))
 
@@ -82,6 +82,7 @@ def test_an_object_store_that_stalls_for_ten_seconds_changes_nothing(bench):
     check_s3(bench, Rule(Stall(10), REQUEST, 0.1, most=5))
 
 
+@pytest.mark.slow
 def test_a_read_that_takes_too_long_is_given_up_and_tried_again(bench):
     expected, _ = bench.undisturbed()
     disturbed = bench.disturbed(max_attempts=2)
@@ -95,6 +96,7 @@ def test_a_read_that_takes_too_long_is_given_up_and_tried_again(bench):
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
+@pytest.mark.slow
 def test_an_object_store_that_is_full_is_waited_for_and_costs_no_attempt(bench):
     expected, _ = bench.undisturbed()
     disturbed = bench.disturbed(max_attempts=1)
@@ -134,7 +136,7 @@ def check_commits(bench: Bench, fault: Fault, share: float, seed: int) -> None:
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
-@pytest.mark.parametrize("lost", COMMIT_FAULTS)
+@pytest.mark.parametrize("lost", ["answer", pytest.param("commit", marks=SLOW)])
 def test_connections_cut_around_every_tenth_commit_change_nothing(bench, lost):
     check_commits(bench, COMMIT_FAULTS[lost], 0.1, 0)
 
@@ -146,7 +148,7 @@ def test_connections_cut_around_any_commit_change_nothing(bench, lost, seed):
     check_commits(bench, COMMIT_FAULTS[lost], 0.15, seed)
 
 
-@pytest.mark.parametrize(("lost", "tries"), [("answer", 1), ("commit", 2)])
+@pytest.mark.parametrize(("lost", "tries"), [("answer", 1), pytest.param("commit", 2, marks=SLOW)])
 def test_a_publication_whose_commit_was_cut_is_made_once(bench, lost, tries):
     disturbed = bench.disturbed(batch_max_objects=100)
     rule = Rule(COMMIT_FAULTS[lost], COMMIT, most=1, after=b"INSERT INTO ops.publication")

@@ -167,7 +167,7 @@ def schedules(draw: st.DrawFn) -> tuple[list[File], list[int], list[int]]:
 
 
 @given(schedules())
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_schedule_of_processing_changes_tables_or_states(new_world, schedule):
     scheduled, reference = processed(new_world(), *schedule), at_once(new_world(), schedule[0])
     assert tables_of(scheduled) == tables_of(reference)

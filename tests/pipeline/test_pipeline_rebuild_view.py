@@ -193,7 +193,7 @@ def test_the_gate_on_approvals_sees_those_of_all_slices(filled, monkeypatch):
     assert everything(filled) == before
 
 
-@pytest.mark.parametrize("point", ["before_files_added", "after_files_added"])
+@pytest.mark.parametrize("point", ["after_files_added", pytest.param("before_files_added", marks=pytest.mark.slow)])
 def test_a_rebuild_whose_worker_is_killed_is_taken_over(filled, point):
     before = everything(filled)
     with filled.platform.db.transaction() as cur:
@@ -234,7 +234,7 @@ _CUTS = st.lists(st.integers(1, len(FILES) - 1), max_size=4)
 
 
 @given(st.lists(st.sampled_from(FILES), min_size=2, max_size=8), _CUTS, st.randoms(use_true_random=False))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_split_into_batches_and_a_rebuild_give_equal_states(new_world, files, cuts, random):
     def landed() -> World:
         world = new_world()

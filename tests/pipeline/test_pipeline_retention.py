@@ -335,7 +335,8 @@ def objects(count: int) -> list[bytes]:
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 def test_eight_stagers_beside_compaction_retention_and_readers_come_to_what_one_worker_does(
     new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

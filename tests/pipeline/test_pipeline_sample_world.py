@@ -58,7 +58,7 @@ def reason_of(row):
     return "against" if row["verdict"] == "not_eligible" else "not_known"
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def lived(request, new_world):
     sample = sample_world(request.param, PATIENTS, today=datetime.now(UTC).date())
     world = new_world()
