@@ -68,6 +68,7 @@ def test_filling_publishes_rows_of_persons_whom_the_platform_knows(settings: Set
         assert cur.fetchone() == (3,)
 
 
+@pytest.mark.slow
 def test_ingest_prints_one_well_formed_line_a_figure() -> None:
     result = CliRunner().invoke(cli.spv, ["bench", "ingest", "--mb", "1", "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -50,7 +50,7 @@ def check(new_world, once: World, sent: list[File]) -> None:
 
 
 @given(deliveries())
-@settings(max_examples=3, deadline=None, suppress_health_check=_QUIET)
+@settings(max_examples=2, deadline=None, suppress_health_check=_QUIET)
 def test_objects_delivered_one_to_five_times_in_any_order_come_to_what_each_once_does(new_world, once, sent):
     check(new_world, once, sent)
 

@@ -135,7 +135,7 @@ def states_of(world: World) -> dict[str, tuple[Any, ...]]:
 
 @given(order=st.permutations(range(len(FILES))))
 @example(order=[0, 1, 4, 3, 2, 5])
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_processing_gives_the_same_tables_and_states(
     new_world: Callable[..., World], in_order: World, order: list[int]
 ) -> None:

@@ -207,6 +207,7 @@ def test_a_rebuild_whose_worker_is_killed_is_taken_over(filled, point):
     assert everything(filled) == before
 
 
+@pytest.mark.slow
 def test_a_rematch_in_slices_is_the_same_as_all_at_once(new_world):
     def rematched(world: World) -> World:
         world.put_criteria()
