@@ -1,0 +1,197 @@
+"""The quick yes of the structs, against the models that they are derived from."""
+
+import json
+import zipfile
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fhir_samples import observation, patient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.generate import bundle
+from spv_platform.fhir import contract
+from spv_platform.fhir.contract import check_by_models
+from spv_platform.fhir.structs import Takers
+
+takers = Takers(contract._model)
+
+EXTENSION = {"url": "http://example.org/e", "valueCodeableConcept": {"text": "x"}}
+RESOURCES: tuple[dict[str, Any], ...] = (
+    patient(
+        name=[{"family": "Ämne", "given": ["A", "B"], "_given": [None, {"extension": [EXTENSION]}]}],
+        gender="female",
+        birthDate="1961-02-28",
+        _birthDate={"extension": [{"url": "t", "valueDateTime": "1961-02-28T08:00:00+01:00"}]},
+        deceasedBoolean=False,
+        text={"status": "generated", "div": "<div xmlns='http://www.w3.org/1999/xhtml'>a \"b\": c</div>"},
+        contained=[observation("c1")],
+        extension=[{"url": "o", "extension": [EXTENSION]}],
+        link=[{"other": {"reference": "Patient/2"}, "type": "seealso"}],
+    ),
+    observation(
+        effectiveDateTime="2020-02-29T23:59:59.123Z",
+        issued="2020-03-01T00:00:00.5-05:00",
+        valueQuantity={"value": 1.50, "unit": "mg", "system": "http://unitsofmeasure.org", "code": "mg"},
+        component=[{"code": {"coding": [{"system": "s", "code": "a b"}]}, "valueInteger": 3, "interpretation": []}],
+        referenceRange=[{"low": {"value": 0}, "text": 'a": b\\'}],
+    ),
+    {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "content": [{"attachment": {"contentType": "text/plain", "data": "QUJD", "url": "http://example.org/a"}}],
+    },
+    {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}, "length": {"value": 3}},
+    {
+        "resourceType": "MedicationRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/1"},
+        "medicationCodeableConcept": {"text": "x"},
+        "dosageInstruction": [{"timing": {"repeat": {"count": 3, "timeOfDay": ["08:00:00"]}}, "sequence": 1}],
+    },
+)
+VALUES: tuple[Any, ...] = (
+    *(None, True, "", " ", "\t", "\u00a0", "\u2003x", "\x1c", "\x85", "\u180e", "x\n", "\n", "a  b", "a\u00a0b", "😀"),
+    *("2020-02-30", "1900-02-29", "2000-02-29", "2020", "2020-13", "24:00:00", "2020-01-01T10:00", "0000"),
+    *("2020-01-01T10:00:00", "2020-01-01T10:00:60Z", "2020-01-01T10:00:00+14:00", "2020-01-01T00:00:00.1234567Z"),
+    *(0, -1, 1, 1.0, 1.5, 2**31, -(2**31) - 1, 1e300, "1", "1.5", "true", [], {}, [None], [{}], [[]], [""], {"x": 1}),
+    *("=", "QQ", "QQ==", "Q=Q=", "QR==", "QUJ D", "ftp://x", "http://x", "http://example.org/ä", "urn:uuid:x"),
+    *("x" * 64, "x" * 65, "a_b", {"value": 1, "valuE": 1}, {"url": "u"}, {"url": "u", "valueString": "x"}),
+    *({"reference": "Patient/1"}, {"resourceType": "Patient"}, {"resourceType": "Observation"}, EXTENSION),
+)
+NAMES = ("id", "status", "value", "valueString", "valueBoolean", "_status", "extension", "code", "text", "url", "given")
+
+
+def places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place below a value."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = []
+    for key, part in parts:
+        found += [(*at, key), *places(part, (*at, key))]
+    return found
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> dict[str, Any]:
+    """A resource with one to three things changed, which may leave it valid."""
+    resource: dict[str, Any] = deepcopy(draw(st.sampled_from(RESOURCES)))
+    for _ in range(draw(st.integers(1, 3))):
+        found = places(resource)
+        *path, last = draw(st.sampled_from(found))
+        holder: Any = resource
+        for key in path:
+            holder = holder[key]
+        match draw(st.sampled_from(["put", "take", "add", "wrap"])):
+            case "put":
+                holder[last] = deepcopy(draw(st.sampled_from(VALUES)))
+            case "take":
+                del holder[last]
+            case "wrap":
+                holder[last] = [holder[last]]
+            case _ if isinstance(holder, dict):
+                holder[draw(st.sampled_from(NAMES))] = deepcopy(draw(st.sampled_from(VALUES)))
+            case _:
+                holder.append(deepcopy(draw(st.sampled_from(VALUES))))
+    return resource
+
+
+def text_of(resource: dict[str, Any], *, ascii_: bool, indent: int | None) -> bytes:
+    return json.dumps(resource, ensure_ascii=ascii_, indent=indent).encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize("number", range(len(RESOURCES)))
+@pytest.mark.parametrize("indent", [None, 1])
+def test_ordinary_resources_are_taken_whatever_their_layout(number: int, indent: int | None) -> None:
+    resource = RESOURCES[number]
+    raw = text_of(resource, ascii_=False, indent=indent)
+    assert check_by_models(resource["resourceType"], raw) == []
+    assert takers.take(resource["resourceType"], raw)
+
+
+@settings(deadline=None, max_examples=500)
+@given(spoiled(), st.booleans(), st.sampled_from([None, 1]))
+def test_what_is_taken_the_models_take_too(resource: dict[str, Any], ascii_: bool, indent: int | None) -> None:
+    type_ = resource.get("resourceType")
+    if not isinstance(type_, str):
+        return
+    raw = text_of(resource, ascii_=ascii_, indent=indent)
+    assert not takers.take(type_, raw) or check_by_models(type_, raw) == []
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.sampled_from(RESOURCES), st.data())
+def test_whatever_the_text_what_is_taken_the_models_take_too(resource: dict[str, Any], data: st.DataObject) -> None:
+    raw = bytearray(text_of(resource, ascii_=data.draw(st.booleans()), indent=None))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        match data.draw(st.sampled_from(["put", "cut", "repeat"])):
+            case "put":
+                piece = data.draw(st.sampled_from(PIECES))
+                raw[at : at + data.draw(st.integers(0, 1)) * len(piece)] = piece
+            case "cut":
+                del raw[at : at + data.draw(st.integers(1, 4))]
+            case _:
+                end = min(len(raw), at + data.draw(st.integers(1, 60)))
+                raw[at:at] = raw[at:end]
+    type_ = resource["resourceType"]
+    assert not takers.take(type_, bytes(raw)) or check_by_models(type_, bytes(raw)) == []
+
+
+PIECES = (
+    *(b'"', b'":', b" :", b"\\", b"\\u0022", b"\\u0000", b"\\u00a0", b"\\ud800", b"\\f", b"\xc2\xa0", b"\xff", b"\0"),
+    *(b"e5", b"-", b"0", b".", b"+", b",", b"null", b"[", b"]", b"{", b"}", b"NaN", b"1e400", b"\xef\xbb\xbf"),
+    *(b'"status":"final",', b'"id" :"x",', b'"text":{"div":"\\u0022:"},'),
+)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"resourceType":"Patient","id":"a","id":"b"}',
+        b'{"resourceType":"Patient","id":"a","id" :"b","active":true}',
+        b'{"resourceType":"Patient","id":"a","id":"b","name":[{"text":"\\u0022:"}]}',
+        b'{"resourceType":"Patient","name":[{"text":"a","text":"b"}]}',
+        b'{"resourceType":"Patient","contained":[{"resourceType":"Patient","id":"a","id":"b"}]}',
+        b'{"resourceType":"Patient","contained":[{"resourceType":"Patient","resourceType":"Patient"}]}',
+        b'{"resourceType":"Patient","name":[{"text":"\xc2\xa0"}]}',
+        b'{"resourceType":"Patient","name":[{"text":"\\u00a0"}]}',
+        b'{"resourceType":"Patient","name":[{"text":"a\\u0000"}]}',
+        b'{"resourceType":"Patient","name":[{"text":"\\ud800"}]}',
+        b'{"resourceType":"Observation","status":"final","code":{},"valueString":"a","valueBoolean":true}',
+        b'{"resourceType":"Patient","fhir_comments":"x"}',
+        b'{"resourceType":"Patient","_birthDate":{}}',
+        b'{"resourceType":"Observation"}',
+        b'{"resourceType":"SubscriptionTopic"}',
+        b"[]",
+        b"",
+    ],
+)
+def test_what_structs_cannot_see_is_left_to_the_models(raw: bytes) -> None:
+    assert not takers.take("Patient", raw)
+    assert not takers.take("Observation", raw)
+    assert not takers.take("SubscriptionTopic", raw)
+
+
+def test_charts_are_taken_without_a_second_opinion() -> None:
+    entries = json.loads(bundle(1))["entry"]
+    left = [
+        each
+        for each in entries
+        if not takers.take(each["resource"]["resourceType"], json.dumps(each["resource"]).encode())
+    ]
+    assert left == []
+
+
+def test_of_the_official_examples_what_is_taken_the_models_take_too(corpus: Path) -> None:
+    taken = 0
+    with zipfile.ZipFile(corpus / "fhir-r4-examples" / "examples.zip") as archive:
+        for name in archive.namelist():
+            raw = archive.read(name)
+            type_ = json.loads(raw).get("resourceType") if name.endswith(".json") else None
+            if type_ and takers.take(type_, raw):
+                taken += 1
+                assert check_by_models(type_, raw) == [], name
+    assert taken > 400
