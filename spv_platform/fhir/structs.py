@@ -128,7 +128,7 @@ class Takers:
 
 def _hides_nothing(raw: bytes) -> bool:
     """Whether texts mean what their bytes say, and every name ends in a quotation mark and a colon."""
-    if b"\\" in raw and _HIDING.search(raw):
+    if (b"\\u" in raw or b"\\f" in raw) and _HIDING.search(raw):  # the plain search is many times faster
         return False
     if not raw.isascii() and _BLANKS.search(raw):
         return False

@@ -11,10 +11,10 @@ from fhir_samples import observation, patient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.generate import bundle
 from spv_platform.fhir import contract
 from spv_platform.fhir.contract import check_by_models
 from spv_platform.fhir.structs import Takers
+from spv_platform.sample import bundles
 
 takers = Takers(contract._model)
 
@@ -175,14 +175,11 @@ def test_what_structs_cannot_see_is_left_to_the_models(raw: bytes) -> None:
     assert not takers.take("SubscriptionTopic", raw)
 
 
-def test_charts_are_taken_without_a_second_opinion() -> None:
-    entries = json.loads(bundle(1))["entry"]
-    left = [
-        each
-        for each in entries
-        if not takers.take(each["resource"]["resourceType"], json.dumps(each["resource"]).encode())
-    ]
-    assert left == []
+def test_of_the_sample_nothing_that_is_valid_needs_a_second_opinion() -> None:
+    entries = [entry for file in bundles() if file.name.endswith(".json") for entry in json.loads(file.data)["entry"]]
+    for resource in (entry["resource"] for entry in entries):
+        type_, raw = resource["resourceType"], text_of(resource, ascii_=True, indent=None)
+        assert takers.take(type_, raw) == (check_by_models(type_, raw) == [])
 
 
 def test_of_the_official_examples_what_is_taken_the_models_take_too(corpus: Path) -> None:
