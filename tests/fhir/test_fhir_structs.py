@@ -111,7 +111,7 @@ def test_ordinary_resources_are_taken_whatever_their_layout(number: int, indent:
     assert takers.take(resource["resourceType"], raw)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(spoiled(), st.booleans(), st.sampled_from([None, 1]))
 def test_what_is_taken_the_models_take_too(resource: dict[str, Any], ascii_: bool, indent: int | None) -> None:
     type_ = resource.get("resourceType")
@@ -121,7 +121,7 @@ def test_what_is_taken_the_models_take_too(resource: dict[str, Any], ascii_: boo
     assert not takers.take(type_, raw) or check_by_models(type_, raw) == []
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(st.sampled_from(RESOURCES), st.data())
 def test_whatever_the_text_what_is_taken_the_models_take_too(resource: dict[str, Any], data: st.DataObject) -> None:
     raw = bytearray(text_of(resource, ascii_=data.draw(st.booleans()), indent=None))

@@ -14,16 +14,16 @@ from spv_platform.settings import Settings
 
 #: A store, and where the worker is when it goes away.
 RESTARTS = (
+    ("postgres", "after_claim"),
     ("postgres", "before_commit"),
-    pytest.param("s3", "downloaded", marks=pytest.mark.slow),
-    pytest.param("postgres", "after_claim", marks=pytest.mark.slow),
-    pytest.param("postgres", "history_stored", marks=pytest.mark.slow),
-    pytest.param("postgres", "after_post", marks=pytest.mark.slow),
-    pytest.param("s3", "listed", marks=pytest.mark.slow),
-    pytest.param("s3", "before_files_added", marks=pytest.mark.slow),
-    pytest.param("s3", "base_written", marks=pytest.mark.slow),
-    pytest.param("mongo", "after_claim", marks=pytest.mark.slow),
-    pytest.param("mongo", "history_stored", marks=pytest.mark.slow),
+    ("postgres", "after_post"),
+    ("postgres", "history_stored"),
+    ("s3", "listed"),
+    ("s3", "downloaded"),
+    ("s3", "before_files_added"),
+    ("s3", "base_written"),
+    ("mongo", "after_claim"),
+    ("mongo", "history_stored"),
 )
 
 
@@ -48,6 +48,7 @@ def bench(own_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
         yield Bench(made, own_servers.mongo_url, rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("service", "place"), RESTARTS)
 def test_a_store_that_is_restarted_in_the_middle_of_the_work_changes_nothing(bench, own_servers, service, place):
     expected, _ = bench.undisturbed()

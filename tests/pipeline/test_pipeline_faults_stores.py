@@ -107,6 +107,7 @@ def test_an_object_store_that_is_full_is_waited_for_and_costs_no_attempt(bench):
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
+@pytest.mark.slow
 def test_a_database_whose_disk_is_full_is_waited_for_and_costs_no_attempt(bench):
     expected, _ = bench.undisturbed()
     disturbed = bench.disturbed(max_attempts=1)
@@ -136,7 +137,8 @@ def check_commits(bench: Bench, fault: Fault, share: float, seed: int) -> None:
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
-@pytest.mark.parametrize("lost", ["answer", pytest.param("commit", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", COMMIT_FAULTS)
 def test_connections_cut_around_every_tenth_commit_change_nothing(bench, lost):
     check_commits(bench, COMMIT_FAULTS[lost], 0.1, 0)
 

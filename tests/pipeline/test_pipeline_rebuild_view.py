@@ -83,6 +83,7 @@ def test_a_rebuild_of_what_nobody_touched_changes_nothing(filled):
         assert everything(rebuilt(filled)) == before
 
 
+@pytest.mark.slow
 def test_batches_after_a_rebuild_find_what_they_would_have_found(new_world):
     world = one_by_one(new_world(), FILES[:6])
     rebuilt(world)
@@ -170,6 +171,7 @@ def test_a_rebuild_tells_nobody_anything_twice(filled):
     assert new == "0"
 
 
+@pytest.mark.slow
 def test_the_gate_on_approvals_sees_those_of_all_slices(filled, monkeypatch):
     before = everything(filled)
     evaluate = matching.evaluate
@@ -234,8 +236,9 @@ def test_a_tenant_without_data_is_rebuilt_to_nothing(new_world):
 _CUTS = st.lists(st.integers(1, len(FILES) - 1), max_size=4)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(FILES), min_size=2, max_size=8), _CUTS, st.randoms(use_true_random=False))
-@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_split_into_batches_and_a_rebuild_give_equal_states(new_world, files, cuts, random):
     def landed() -> World:
         world = new_world()

@@ -212,6 +212,7 @@ def test_what_a_compaction_has_written_and_not_pinned_is_kept(new_world: Callabl
     assert world.read("patient").height == 2
 
 
+@pytest.mark.slow
 def test_old_commits_of_the_logs_go_and_who_had_the_log_open_goes_on(new_world: Callable[..., World]) -> None:
     world = new_world(**AT_ONCE, keep_publications=1, batch_max_objects=1)
     land(world, 0)
