@@ -7,6 +7,9 @@ What belongs here: when to compact, and how. What does not: pinning the new vers
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from operator import xor
 from uuid import uuid4
 
 import polars as pl
@@ -14,6 +17,7 @@ import polars as pl
 from spv_platform.errors import TransientError
 from spv_platform.lake.publish import commit_files
 from spv_platform.lake.read import Reader
+from spv_platform.lake.spec import TableSpec
 from spv_platform.lake.stage import StagedFile
 from spv_platform.lake.store import Lake, store_errors
 
@@ -22,6 +26,8 @@ from spv_platform.lake.store import Lake, store_errors
 _TAIL_SHARE = 0.25
 _LEAST_TAIL_ROWS = 20_000
 _MOST_TAIL_FILES = 500
+#: Rows whose keys are decided at once, each part into a file of its own: it takes some 300 bytes a row.
+ROWS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -51,24 +57,35 @@ def compact(lake: Lake, tenant: str, table: str, reader: Reader) -> Base:
     """
     from deltalake.exceptions import CommitFailedError
 
-    path = f"{uuid4().hex}.parquet"
-    url = lake.url(tenant, "current", table, path)
     place = f"table {table}"
     try:
         with store_errors(place):
-            reader.merged(table).sink_parquet(
-                url,
-                compression="zstd",
-                compression_level=1,
-                statistics=True,
-                maintain_order=False,
-                storage_options=lake.storage_options(tenant),
-            )
-            rows = pl.scan_parquet(url, glob=False, storage_options=lake.storage_options(tenant))
-            count = int(rows.select(pl.len()).collect().item())
-            file = StagedFile(table, path, count, lake.size(tenant, url))
+            parts = max(1, ceil(reader.stored_rows(table) / ROWS_AT_ONCE))
+            files = [_write(lake, tenant, table, reader, _part(lake.spec(table), part, parts)) for part in range(parts)]
             handle = lake.ensure_table(tenant, "current", table)
-            version = commit_files(lake, tenant, "current", handle, [file], "overwrite")
+            version = commit_files(lake, tenant, "current", handle, files, "overwrite")
     except CommitFailedError as error:
         raise TransientError("store_unavailable", f"{place}: another compaction committed first") from error
-    return Base(version, file.rows, file.bytes)
+    return Base(version, sum(file.rows for file in files), sum(file.bytes for file in files))
+
+
+def _part(spec: TableSpec, part: int, parts: int) -> pl.Expr | None:
+    """The condition on keys that makes one of so many parts; the versions of a key are in one."""
+    if parts == 1:
+        return None
+    return reduce(xor, (pl.col(name).hash() for name in spec.key)) % parts == part
+
+
+def _write(lake: Lake, tenant: str, table: str, reader: Reader, keys: pl.Expr | None) -> StagedFile:
+    path = f"{uuid4().hex}.parquet"
+    url = lake.url(tenant, "current", table, path)
+    reader.merged(table, keys).sink_parquet(
+        url,
+        compression="zstd",
+        compression_level=1,
+        statistics=True,
+        maintain_order=False,
+        storage_options=lake.storage_options(tenant),
+    )
+    rows = pl.scan_parquet(url, glob=False, storage_options=lake.storage_options(tenant))
+    return StagedFile(table, path, int(rows.select(pl.len()).collect().item()), lake.size(tenant, url))

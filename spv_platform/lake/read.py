@@ -101,10 +101,10 @@ class Reader:
         files = self.files(table, after_seq, self.seq)
         return _scan(self.lake, self.tenant, "log", table, [self.lake.url(self.tenant, "log", table, f) for f in files])
 
-    def merged(self, table: str) -> pl.LazyFrame:
+    def merged(self, table: str, keys: pl.Expr | None = None) -> pl.LazyFrame:
         """The rows of the table's next base; see the function of that name."""
         base, tail = self._parts(table)
-        return merged(self.lake, self.tenant, self.lake.spec(table), base, tail)
+        return merged(self.lake, self.tenant, self.lake.spec(table), base, tail, keys)
 
     def stored_rows(self, table: str) -> int:
         """Rows of the table's log at its pinned version, by the statistics of its files."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lake_rows import THING, VIEW, canonical, expected, frame, row, rows_strategy
 from polars.testing import assert_frame_equal
 
+from spv_platform.lake import compact as compacting
 from spv_platform.lake.compact import compact, should_compact
 from spv_platform.lake.publish import adopt
 from spv_platform.lake.read import Reader, read
@@ -60,6 +61,25 @@ def test_reading_gives_the_winners_of_all_that_was_published_with_or_without_com
         if compacted:
             ledger.compact("thing")
             assert _current(ledger) == expected(published)
+
+
+def test_a_base_that_is_made_in_parts_holds_what_one_made_at_once_does(lake, monkeypatch):
+    rows = [row(f"r{number % 40}", "abct"[number % 3], number % 4 or None, number) for number in range(200)]
+    whole, parts = _Ledger(lake, "whole"), _Ledger(lake, "parts")
+    for ledger in (whole, parts):
+        ledger.publish("thing", frame(rows[:150]))
+    whole.compact("thing")
+    monkeypatch.setattr(compacting, "ROWS_AT_ONCE", 20)
+    parts.compact("thing")
+    for ledger in (whole, parts):
+        ledger.publish("thing", frame(rows[150:]))
+    parts.compact("thing")
+    monkeypatch.undo()
+    whole.compact("thing")
+    assert_frame_equal(
+        parts.reader().merged("thing").collect(), whole.reader().merged("thing").collect(), check_row_order=False
+    )
+    assert _current(parts) == expected(rows)
 
 
 def test_an_older_version_that_comes_after_compaction_does_not_raise_the_dead(lake):
