@@ -97,7 +97,7 @@ def measure(say: Callable[[str], None], minutes: float, times: float, mb: int, s
         seconds = time.monotonic() - began
         work = {kind: (float(spent), batches) for kind, spent, batches in _rows(platform, _WORK, start)}
 
-    of = f"{times:g} times as much for {minutes:g} min"
+    of = f"up to {times:g} times as much for {minutes:g} min"
     peers = {"before, not overloaded": usual}
     yield Figure(f"load: landed, {of}", landed / overloaded, "MB/s", peers=peers)
     yield Figure(f"load: published meanwhile and until nothing was left, {of}", landed / seconds, "MB/s", peers=peers)

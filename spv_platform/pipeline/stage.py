@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from spv_platform.lake.stage import StagedFile
     from spv_platform.ledger.db import Cursor
 
-#: Rows of one table that are gathered before a file is written: keeps files large and memory bounded.
+#: Rows of one table, and bytes that they take in memory, that are gathered before a file is written: keeps files large
+#: and memory bounded.
 ROWS_PER_FILE = 250_000
+BYTES_PER_FILE = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,14 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", m
 
 
 class Staging:
-    """Gathers frames per table and writes each table's file when it has so many rows."""
+    """Gathers frames per table and writes each table's file when it has so many rows or bytes."""
 
     def __init__(self, platform: Platform, claim: Claim, rows_per_file: int = ROWS_PER_FILE) -> None:
         self.files: list[StagedFile] = []
         self._rows_per_file = rows_per_file
         self._platform, self._claim = platform, claim
         self._frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
+        self._bytes: dict[str, int] = defaultdict(int)
         self._parts: dict[str, int] = defaultdict(int)
 
     def add(self, tables: dict[str, "pl.DataFrame"]) -> None:
@@ -197,7 +200,9 @@ class Staging:
             if frame.is_empty():
                 continue
             self._frames[name].append(frame)
-            if sum(f.height for f in self._frames[name]) >= self._rows_per_file:
+            self._bytes[name] += int(frame.estimated_size())
+            rows = sum(f.height for f in self._frames[name])
+            if rows >= self._rows_per_file or self._bytes[name] >= BYTES_PER_FILE:
                 self._write([name])
 
     def flush(self) -> None:
@@ -227,6 +232,7 @@ class Staging:
         for file in written:
             self.files.append(file)
             self._parts[file.table] += 1
+            self._bytes[file.table] = 0
 
 
 def _record(cur: "Cursor", outcome: Outcome) -> None:
