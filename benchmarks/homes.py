@@ -15,13 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import click
 import psutil
 
 from spv_platform.errors import UsageError
 from spv_platform.local import stack
 from spv_platform.local.process import read_record
+from spv_platform.pipeline.platform import Platform
+from spv_platform.sample import trial_files
 
 ROOT = Path(__file__).parents[1]
+
+#: The option of every benchmark that invents patients.
+SEED = click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients.")
 
 #: A child begins with the peak of the process that started it, so it is started by one that is small.
 _LAUNCHER = """
@@ -51,6 +57,12 @@ def fresh_home() -> Iterator[Path]:
     finally:
         stack.stop(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def put_trials(platform: Platform) -> None:
+    """Put the sample's trials where the platform reads criteria."""
+    for file in trial_files():
+        platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
 
 
 def run_measured(arguments: Sequence[str], home: Path, watch: Callable[[], None] = lambda: None) -> Worked:

@@ -17,7 +17,7 @@ import click
 
 from benchmarks.figures import Figure
 from benchmarks.generate import bundles
-from benchmarks.homes import fresh_home, run_measured
+from benchmarks.homes import SEED, fresh_home, put_trials, run_measured
 from spv_platform.envelope.container import seal
 from spv_platform.envelope.formats import open_object
 from spv_platform.errors import UsageError
@@ -28,7 +28,6 @@ from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS, prepare_home
-from spv_platform.sample import trial_files
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ OPTIONS = [
     click.Option(
         ["--mb"], type=click.IntRange(min=1), default=100, show_default=True, help="Plain FHIR, in 10^6 bytes."
     ),
-    click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients."),
+    SEED,
 ]
 TENANT = FIRST_TENANTS[0]
 _MB = 1_000_000
@@ -78,8 +77,7 @@ def _start(home: Path) -> Platform:
     settings = stack.start_servers(home, ["s3", "postgres"])
     prepare_home(settings)
     platform = Platform(settings)
-    for file in trial_files():
-        platform.s3.put_object(Bucket=settings.feeds_bucket, Key=file.name, Body=file.data)
+    put_trials(platform)
     refresh_criteria(platform)
     return platform
 

@@ -18,7 +18,7 @@ from benchmarks import bare
 from benchmarks.figures import Figure, percentile
 from benchmarks.fill import fill
 from benchmarks.generate import qualifying
-from benchmarks.homes import ROOT, PeakMemory, fresh_home
+from benchmarks.homes import ROOT, SEED, PeakMemory, fresh_home, put_trials
 from benchmarks.parts import parts
 from spv_platform.errors import UsageError
 from spv_platform.local import daemon, orchestrator, stack
@@ -28,7 +28,6 @@ from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS, prepare_home
 from spv_platform.pipeline.waiting import wait_for
-from spv_platform.sample import trial_files
 from spv_platform.settings import load_settings, update_settings
 
 OPTIONS = [
@@ -41,7 +40,7 @@ OPTIONS = [
         help="Resource rows in the lake before the drops; may be given several times.",
     ),
     click.Option(["--drops"], type=click.IntRange(min=1), default=20, show_default=True, help="Files to land."),
-    click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients."),
+    SEED,
 ]
 TENANT = FIRST_TENANTS[0]
 _POLL_S = 0.02
@@ -89,8 +88,7 @@ def _platform(
         say("starting the stores")
         platform = Platform(stack.start(home, dagster=False))
         fill(platform, TENANT, rows, seed=seed, say=say)
-        for file in trial_files():
-            platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
+        put_trials(platform)
         stack.start(home, progress=say)
         wait_for(platform, [], criteria=True, timeout_s=_PATIENCE_S)
 

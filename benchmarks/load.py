@@ -14,14 +14,13 @@ import click
 
 from benchmarks.figures import Figure
 from benchmarks.generate import bundle
-from benchmarks.homes import PeakMemory, fresh_home
+from benchmarks.homes import SEED, PeakMemory, fresh_home, put_trials
 from spv_platform.errors import UsageError
 from spv_platform.local import orchestrator, stack
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS
 from spv_platform.pipeline.waiting import wait_for
-from spv_platform.sample import trial_files
 
 OPTIONS = [
     click.Option(["--minutes"], type=click.FloatRange(min=0.05), default=10.0, show_default=True, help="Of overload."),
@@ -31,7 +30,7 @@ OPTIONS = [
     click.Option(
         ["--mb"], type=click.IntRange(min=1), default=100, show_default=True, help="Plain FHIR that tells what it can."
     ),
-    click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients."),
+    SEED,
 ]
 TENANT = FIRST_TENANTS[0]
 _MB = 1_000_000
@@ -62,8 +61,7 @@ def measure(say: Callable[[str], None], minutes: float, times: float, mb: int, s
     with fresh_home() as home:
         say("starting the platform")
         platform = Platform(stack.start(home, dagster=False))
-        for file in trial_files():
-            platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
+        put_trials(platform)
         stack.start(home, progress=say)
         wait_for(platform, [], criteria=True, timeout_s=_PATIENCE_S)
 

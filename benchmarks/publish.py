@@ -13,7 +13,7 @@ import click
 from benchmarks.figures import Figure, percentile
 from benchmarks.fill import fill, frames
 from benchmarks.generate import qualifying
-from benchmarks.homes import fresh_home
+from benchmarks.homes import SEED, fresh_home, put_trials
 from spv_platform.lake.tables import OBSERVATION
 from spv_platform.local import stack
 from spv_platform.pipeline.criteria import refresh_criteria
@@ -21,7 +21,6 @@ from spv_platform.pipeline.drain import drain
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS
-from spv_platform.sample import trial_files
 
 OPTIONS = [
     click.Option(
@@ -33,7 +32,7 @@ OPTIONS = [
         help="Resource rows in the lake before the batches; may be given several times.",
     ),
     click.Option(["--batches"], type=click.IntRange(min=1), default=20, show_default=True, help="Batches to carry."),
-    click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients."),
+    SEED,
 ]
 TENANT = FIRST_TENANTS[0]
 _MERGED_ROWS = 1_000
@@ -49,8 +48,7 @@ def measure(say: Callable[[str], None], rows: tuple[int, ...], batches: int, see
             say("starting the stores")
             platform = Platform(stack.start(home, dagster=False))
             fill(platform, TENANT, filled, seed=seed, say=say)
-            for file in trial_files():
-                platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
+            put_trials(platform)
             refresh_criteria(platform)
             drain(platform)
             say(f"carrying {batches} batches")

@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.figures import Figure, percentile
 from benchmarks.generate import bundle
-from benchmarks.homes import fresh_home
+from benchmarks.homes import SEED, fresh_home
 from spv_platform.errors import UsageError
 from spv_platform.local import orchestrator, stack
 from spv_platform.local.process import read_record
@@ -26,7 +26,7 @@ OPTIONS = [
     click.Option(
         ["--times"], type=click.IntRange(min=1), default=5, show_default=True, help="Each disturbance, so often."
     ),
-    click.Option(["--seed"], type=int, default=0, show_default=True, help="Another seed is other patients."),
+    SEED,
 ]
 TENANT = FIRST_TENANTS[0]
 DISTURBANCES = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}

@@ -74,6 +74,11 @@ class Twin(NamedTuple):
     entries: int
 
 
+#: Whether an object can wait: it has bytes, and its tenant and feed are there.
+OF_ACTIVE_FEED = (
+    " size_bytes > 0 AND (tenant, feed) IN"
+    " (SELECT tenant, feed FROM ops.feed JOIN ops.tenant USING (tenant) WHERE removed_at IS NULL)"
+)
 #: Whether every entry of an object is accounted for; null until the object was counted.
 BALANCES = "entries = accepted + tombstones + duplicates + superseded + quarantined"
 
@@ -150,11 +155,9 @@ def quarantine_object(cur: Cursor, seq: int, reason: str, *, contract: str | Non
 def admit_refused(cur: Cursor, tenant: str) -> int:
     """Let the objects wait that landed before their tenant or feed was there; how many. They keep their sequence."""
     cur.execute(
-        "UPDATE ops.object SET state = 'landed', reason = NULL WHERE tenant = %(tenant)s AND state = 'quarantined'"
-        " AND reason IN ('unknown_tenant', 'unknown_feed') AND batch_id IS NULL AND size_bytes > 0"
-        " AND feed IN (SELECT feed FROM ops.feed JOIN ops.tenant USING (tenant)"
-        "   WHERE tenant = %(tenant)s AND removed_at IS NULL)",
-        {"tenant": tenant},
+        "UPDATE ops.object SET state = 'landed', reason = NULL WHERE tenant = %s AND state = 'quarantined'"  # noqa: S608
+        f" AND reason IN ('unknown_tenant', 'unknown_feed') AND batch_id IS NULL AND {OF_ACTIVE_FEED}",
+        (tenant,),
     )
     return cur.rowcount
 

@@ -8,12 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from spv_platform.ledger.db import Cursor
+from spv_platform.ledger.objects import OF_ACTIVE_FEED
 from spv_platform.reasons import REASONS
-
-_OF_ACTIVE_FEED = (
-    " size_bytes > 0 AND (tenant, feed) IN"
-    " (SELECT tenant, feed FROM ops.feed JOIN ops.tenant USING (tenant) WHERE removed_at IS NULL)"
-)
 
 
 def replay(cur: Cursor, *seqs: int, dry_run: bool = False) -> dict[int, int]:
@@ -30,7 +26,7 @@ def replay(cur: Cursor, *seqs: int, dry_run: bool = False) -> dict[int, int]:
         Sealed bytes of each that waits now.
     """
     cur.execute(
-        f"SELECT seq, size_bytes FROM ops.object WHERE seq = ANY(%s) AND {_OF_ACTIVE_FEED}"  # noqa: S608  (text of ours)
+        f"SELECT seq, size_bytes FROM ops.object WHERE seq = ANY(%s) AND {OF_ACTIVE_FEED}"  # noqa: S608  (text of ours)
         " AND (state IN ('published', 'quarantined') OR (state = 'rejected' AND reason = ANY(%s)))"
         " ORDER BY seq FOR UPDATE",
         (list(seqs), [code for code, known in REASONS.items() if known.level == "object"]),
@@ -61,7 +57,7 @@ _IN_STRETCH = (
     " AND landed_at >= coalesce(%(since)s, '-infinity'::timestamptz)"
     " AND landed_at < coalesce(%(until)s, 'infinity'::timestamptz)"
 )
-_CAN_BE_REPLAYED = " state IN ('published', 'quarantined') AND" + _OF_ACTIVE_FEED
+_CAN_BE_REPLAYED = " state IN ('published', 'quarantined') AND" + OF_ACTIVE_FEED
 
 
 def replayable(cur: Cursor, stretch: Stretch) -> tuple[int, int, int]:

@@ -56,8 +56,8 @@ def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> 
 
     Whatever fails inside decides the batch's fate: a permanent failure sets it aside, anything else gives it back for
     another attempt after a pause; a store that was away costs it none of its attempts. The error goes on to the caller,
-    an `OSError` as a `TransientError`. A removal of the tenant, which sets its batches
-    aside, shows as a `PermanentError` with `tenant_removed`.
+    an `OSError` as a `TransientError`. A removal of the tenant, which sets its batches aside, shows as a
+    `PermanentError` with `tenant_removed`.
     """
     holding = _holdings.get(run_id) or _claim(platform, run_id, tenant, batch_id)
     if holding is None:

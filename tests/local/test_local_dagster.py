@@ -8,27 +8,16 @@ import types
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import psutil
 import pytest
+from installations import s3_client
 from local_processes import left_of
 
 from spv_platform.ledger.db import Database, apply_schema
 from spv_platform.local import daemon, orchestrator, stack
 from spv_platform.local.home import load_state
 from spv_platform.settings import Settings
-
-
-def store(settings: Settings) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key_id,
-        aws_secret_access_key=settings.s3_secret_access_key,
-    )
 
 
 def run_states(settings: Settings) -> dict[str, str]:
@@ -54,7 +43,7 @@ def wait_for_runs(settings: Settings, wanted: dict[str, str]) -> None:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def prepare(settings: Settings) -> None:
         for bucket in (settings.logs_bucket, settings.landing_bucket):
-            store(settings).create_bucket(Bucket=bucket)
+            s3_client(settings).create_bucket(Bucket=bucket)
         apply_schema(Database(settings))
 
     # The stack alone: what the pipeline makes in a home is tested with the pipeline.
@@ -75,7 +64,7 @@ def test_runs_are_launched_logged_and_ended_with_the_stack(home: Path) -> None:
     assert {service.state for service in stack.status(home)} == {"running"}
 
     wait_for_runs(settings, {"quick": "SUCCESS", "endless": "STARTED"})
-    s3 = store(settings)
+    s3 = s3_client(settings)
     logs = [item["Key"] for item in s3.list_objects_v2(Bucket=settings.logs_bucket)["Contents"]]
     texts = [s3.get_object(Bucket=settings.logs_bucket, Key=key)["Body"].read() for key in logs if key.endswith(".out")]
     assert any(b"said by quick" in text for text in texts)
