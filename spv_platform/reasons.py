@@ -47,6 +47,27 @@ REASONS: dict[str, Reason] = {
     "no_resource_type": Reason("entry", "The entry has no resourceType.", "Correct it at the source and resend."),
     "unknown_resource_type": Reason("entry", "FHIR R4 has no such type.", "Correct it at the source and resend."),
     "invalid_resource": Reason("entry", "The resource breaks FHIR R4 at this place.", "Correct it and resend."),
+    "missing_element": Reason("entry", "FHIR R4 requires this element.", "Correct it and resend."),
+    "unknown_element": Reason(
+        "entry",
+        "FHIR R4 has no such element here; a name that FHIR does not know is not told.",
+        "Correct it and resend.",
+    ),
+    "wrong_json_type": Reason(
+        "entry", "The value is not of the JSON type that the element has.", "Correct it and resend."
+    ),
+    "several_choices": Reason("entry", "Two types are chosen for one element.", "Correct it and resend."),
+    "not_in_value_set": Reason("entry", "The code is none of the element's value set.", "Correct it and resend."),
+    "wrong_reference_target": Reason(
+        "entry", "The reference points to a type that the element does not take.", "Correct it and resend."
+    ),
+    "null_value": Reason("entry", "A value is null where FHIR has none.", "Leave the element out and resend."),
+    "empty_element": Reason("entry", "An object or list is empty.", "Leave the element out and resend."),
+    "repeated_key": Reason("entry", "A name comes twice in one object.", "Correct it and resend."),
+    "nul_character": Reason("entry", "A text has the character U+0000.", "Correct it and resend."),
+    "value_and_extensions": Reason("entry", "An extension has a value and extensions.", "Correct it and resend."),
+    "nested_contained": Reason("entry", "A contained resource contains another.", "Correct it and resend."),
+    "id_too_long": Reason("entry", "An id has more than 64 characters.", "Correct it and resend."),
     "invalid_id": Reason("entry", "The resource's id is not a FHIR id.", "Correct it at the source and resend."),
     "invalid_delete": Reason("entry", "The delete names no Type/id.", "Correct it at the source and resend."),
     "too_deep": Reason("entry", "The resource is nested deeper than allowed.", "Check the sender."),

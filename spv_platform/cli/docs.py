@@ -22,3 +22,11 @@ def reason_codes() -> None:
     from spv_platform.reasons import page
 
     click.echo(page(), nl=False)
+
+
+@docs.command()
+def contract() -> None:
+    """Print docs/contract.md: what every resource must keep to, and where that is stricter than the models."""
+    from spv_platform.fhir.rules import page
+
+    click.echo(page(), nl=False)

@@ -6,23 +6,23 @@ that take what is surely valid a hundred times as fast; the models judge the res
 - Types of R4 that R4B dropped or changed beyond recognition (`BY_SHAPE`) are taken by their shape: an object of a known
   type. Types that R4B added are refused, R4 has none such.
 - Contained resources are checked one by one; handed over inside their container, a type without a model is a KeyError.
-- A property that is null is absent: refused where it is required, else taken.
-- Required value sets and numbers sent as strings are not checked here; projection refuses a wrong JSON type in any
-  column that is read.
+- Where FHIR is stricter than the models, the closed list of `rules` says so.
 """
 
 import json
 import re
 from decimal import Decimal
 from functools import cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
+from spv_platform.fhir.elements import names_below
+from spv_platform.fhir.rules import Problem, broken
 from spv_platform.fhir.structs import Takers
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 #: Changes whenever the verdict on any resource may change.
-CONTRACT_VERSION = "r4b-models-1"
+CONTRACT_VERSION = "r4b-models-2"
 
 #: Most problems told of one resource; the rest say nothing new.
 MAX_PROBLEMS = 16
@@ -51,6 +51,15 @@ BY_SHAPE = frozenset(
         "SubstanceSpecification",
     }
 )
+#: Kinds of error of the models -> reason codes; others break FHIR in some way that has no code of its own.
+_REASONS = {
+    "missing": "missing_element",
+    "model_field_validation.missing": "missing_element",
+    "extra_forbidden": "unknown_element",
+    "list_type": "wrong_json_type",
+    "string_type": "wrong_json_type",
+    "model_validation_format": "wrong_json_type",
+}
 _NOT_R4 = frozenset(
     {
         "AdministrableProductDefinition",
@@ -72,63 +81,74 @@ _NOT_R4 = frozenset(
 )
 
 
-class Problem(NamedTuple):
-    """Why a resource was refused: a reason code, and a JSON pointer from the resource's root that names no value."""
-
-    reason: str
-    pointer: str
-
-
 class _RefusedError(Exception):
-    """JSON that FHIR does not allow: a repeated key, or a number that is none."""
+    """JSON that FHIR does not allow: a repeated key, or a number that is none. Its text is the reason code."""
 
 
 def is_known(resource_type: str) -> bool:
     """Whether FHIR R4 has such a resource type."""
-    return resource_type in BY_SHAPE or _model(resource_type) is not None
+    return resource_type in BY_SHAPE or model_of(resource_type) is not None
 
 
-def check(resource_type: str, raw: bytes) -> list[Problem]:
+def read(resource_type: str, text: bytes) -> Any:
+    """A resource that is surely valid, read: see `structs.Takers.take`. None: ask for the `second_opinion`.
+
+    Args:
+        resource_type: the resource's own resourceType.
+        text: its JSON text, without blanks between the tokens.
+    """
+    return _takers.take(resource_type, text)
+
+
+def second_opinion(resource_type: str, text: bytes) -> list[Problem]:
     """All that is wrong with one resource, at most `MAX_PROBLEMS`; empty when it is valid.
 
     Args:
         resource_type: the resource's own resourceType.
-        raw: its JSON text, nested less deep than `structure.MAX_DEPTH`.
+        text: its JSON text, nested less deep than `structure.MAX_DEPTH`.
     """
-    return [] if _takers.take(resource_type, raw) else check_by_models(resource_type, raw)
-
-
-def check_by_models(resource_type: str, raw: bytes) -> list[Problem]:
-    """As `check`, without the structs."""
     try:
         resource = json.loads(
-            raw, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition
+            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition
         )
-    except _RefusedError:
-        return [Problem("invalid_resource", "")]
+    except _RefusedError as error:
+        return [Problem(str(error), "")]
     except ValueError:
         return [Problem("entry_not_json", "")]
     if not isinstance(resource, dict):
         return [Problem("entry_not_object", "")]
-    if b"u0000" in raw and _NUL.search(raw):  # the plain search is sixty times faster
-        return [Problem("invalid_resource", "")]
+    if b"u0000" in text and _NUL.search(text):  # the plain search is sixty times faster
+        return [Problem("nul_character", "")]
     return _check(resource_type, resource, "")[:MAX_PROBLEMS]
 
 
 def _check(resource_type: str, resource: dict[str, Any], base: str) -> list[Problem]:
-    if resource_type in BY_SHAPE:
-        return []
-    model = _model(resource_type)
-    if model is None:
+    model = model_of(resource_type)
+    if model is None and resource_type not in BY_SHAPE:
         return [Problem("unknown_resource_type", base)]
-    problems = _check_contained(resource.pop("contained", None), f"{base}/contained")
+    contained = resource.pop("contained", None)
+    own = {name: value for name, value in resource.items() if name != "resourceType"}
+    problems = list(broken(model, own, base))
+    problems += _check_contained(contained, f"{base}/contained")
+    if model is None:
+        return problems
+    told = {problem.pointer for problem in problems}
+    return problems + [problem for problem in _by_model(model, resource, base) if problem.pointer not in told]
+
+
+def _by_model(model: Any, resource: dict[str, Any], base: str) -> list[Problem]:
     from pydantic import ValidationError
 
+    problems: list[Problem] = []
     try:
-        model.model_validate(resource)
+        model.model_validate(_without_nulls(resource))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
-        problems.extend(Problem("invalid_resource", base + _pointer(detail)) for detail in details)
+        names = names_below(model)
+        problems.extend(
+            Problem(_REASONS.get(detail["type"], "invalid_resource"), base + _pointer(detail, names))
+            for detail in details
+        )
     except Exception:
         # the models raise whatever their validators meet (KeyError, TypeError): it is this resource that is wrong
         problems.append(Problem("invalid_resource", base))
@@ -139,11 +159,15 @@ def _check_contained(contained: Any, base: str) -> list[Problem]:
     if contained is None:
         return []
     if not isinstance(contained, list):
-        return [Problem("invalid_resource", base)]
+        return [Problem("wrong_json_type", base)]
+    if not contained:
+        return [Problem("empty_element", base)]
     problems: list[Problem] = []
     for number, resource in enumerate(contained):
         resource_type = resource.get("resourceType") if isinstance(resource, dict) else None
         if isinstance(resource_type, str):
+            if "contained" in resource:
+                problems.append(Problem("nested_contained", f"{base}/{number}"))
             problems += _check(resource_type, resource, f"{base}/{number}")
         else:
             problems.append(Problem("invalid_resource", f"{base}/{number}"))
@@ -160,11 +184,12 @@ def _models() -> dict[str, Any]:
 _found: dict[str, Any] = {}
 
 
-def _model(resource_type: str) -> Any:
+def model_of(resource_type: str) -> Any:
+    """The model of a resource type of R4; None: there is none that can be used."""
     if resource_type in _found:
         return _found[resource_type]
     models = _models()
-    if not hasattr(models["types"], f"{resource_type}Type") or resource_type in _NOT_R4:
+    if not hasattr(models["types"], f"{resource_type}Type") or resource_type in _NOT_R4 | BY_SHAPE:
         return None
     try:
         model = models["get"](resource_type)
@@ -176,13 +201,13 @@ def _model(resource_type: str) -> Any:
     return model
 
 
-_takers = Takers(_model)
+_takers = Takers(model_of)
 
 
-def _pointer(detail: Any) -> str:
+def _pointer(detail: Any, names: frozenset[str]) -> str:
     parts = detail["loc"]
-    if detail["type"] == "extra_forbidden" or parts[-1:] == ("root",):
-        # the last part is a name that the sender made up, or one that the models did
+    if parts[-1:] == ("root",) or (detail["type"] == "extra_forbidden" and parts[-1] not in names):
+        # the last part is a name that the models made up, or that the sender did
         parts = parts[:-1]
     return "".join(f"/{part}" for part in parts)
 
@@ -190,12 +215,16 @@ def _pointer(detail: Any) -> str:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _RefusedError
-    if None in found.values():
-        # the models take a null for a required element; without it they see that it is missing
-        return {name: value for name, value in found.items() if value is not None}
+        raise _RefusedError("repeated_key")
     return found
 
 
+def _without_nulls(value: Any) -> Any:
+    """The models take a null for a required element; without it they see that it is missing."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise _RefusedError
+    raise _RefusedError("wrong_json_type")

@@ -25,20 +25,28 @@ _narrative_decoder = msgspec.json.Decoder(_Narrative)
 _elements_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def digest(raw: bytes) -> str:
-    """SHA-256 of a resource's compact JSON without its generated narrative, hex.
-
-    Element order, number text and string escapes count as sent.
+def compact(raw: bytes | msgspec.Raw) -> bytes:
+    """JSON text without blanks between its tokens; tokens stay as sent.
 
     Raises:
         msgspec.DecodeError: not JSON.
     """
-    compact = msgspec.json.format(raw, indent=-1)
-    if b'"text":{' in compact and _is_generated(bytes(_narrated_decoder.decode(compact).text)):
-        elements = _elements_decoder.decode(compact)
+    return msgspec.json.format(raw, indent=-1)
+
+
+def digest(text: bytes) -> str:
+    """SHA-256 of a resource's compact JSON without its generated narrative, hex.
+
+    Element order, number text and string escapes count as sent.
+
+    Args:
+        text: as `compact` gives it.
+    """
+    if b'"text":{' in text and _is_generated(bytes(_narrated_decoder.decode(text).text)):
+        elements = _elements_decoder.decode(text)
         del elements["text"]
-        compact = msgspec.json.encode(elements)
-    return hashlib.sha256(compact).hexdigest()
+        text = msgspec.json.encode(elements)
+    return hashlib.sha256(text).hexdigest()
 
 
 def _is_generated(text: bytes) -> bool:

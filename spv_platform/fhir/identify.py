@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from spv_platform.fhir.contract import is_known
-from spv_platform.fhir.digest import EMPTY, digest
+from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.project import Version
 from spv_platform.fhir.references import ID
@@ -53,7 +53,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused(entry.problem)
     if entry.method == "DELETE":
         return _tombstone(entry, kind, stated)
-    raw = entry.raw
+    raw = entry.content
     if raw is None or (entry.method == "PATCH" and kind != "history"):
         # what a PATCH carries is a change, not a resource
         raise refused("no_resource")
@@ -66,12 +66,11 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
     meta = head.meta or _Meta()
-    content = digest(raw)
+    resource_id = head.id or _id_of(entry, resource_type) or f"sha256-{digest(compact(raw))[:40]}"
     return Version(
         entry=entry.index,
         resource_type=resource_type,
-        resource_id=head.id or _id_of(entry, resource_type) or f"sha256-{content[:40]}",
-        digest=content,
+        resource_id=resource_id,
         full_url=entry.full_url,
         version_time=_time(meta.last_updated, "/meta/lastUpdated") or stated,
         version_id=meta.version_id,
@@ -79,7 +78,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     )
 
 
-def _head_of(raw: bytes) -> _Head:
+def _head_of(raw: bytes | msgspec.Raw) -> _Head:
     try:
         return _head_decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -95,7 +94,9 @@ def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("unknown_resource_type")
     # a history says when each change was; its own timestamp is only when it was asked for
     own = _time(entry.last_modified, "") if kind == "history" else None
-    return Version(entry.index, target[1], target[2], EMPTY, entry.full_url, deleted=True, version_time=own or stated)
+    return Version(
+        entry.index, target[1], target[2], EMPTY, full_url=entry.full_url, deleted=True, version_time=own or stated
+    )
 
 
 def _id_of(entry: RawEntry, resource_type: str) -> str | None:

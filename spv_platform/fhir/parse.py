@@ -16,6 +16,7 @@ import polars as pl
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
 from spv_platform.fhir.contract import Problem
+from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.frames import frame_of
 from spv_platform.fhir.identify import identify
 from spv_platform.fhir.problems import EntryRefusedError
@@ -111,7 +112,7 @@ def parse_object(
     batch_id: str,
     max_entries: int,
     known: Known = MappingProxyType({}),
-    check: Check = contract.check,
+    check: Check = contract.second_opinion,
 ) -> ParsedObject:
     """Parse one opened object.
 
@@ -124,7 +125,7 @@ def parse_object(
         batch_id: the batch that carries it.
         max_entries: most entries that are taken.
         known: resources of other objects of the feed that open references may mean.
-        check: the contract that every resource must meet.
+        check: says what is wrong with a resource that `contract.read` does not take.
 
     Raises:
         PermanentError: the object as a whole cannot be taken: see `split`, and not_a_bundle for a Bundle.timestamp that
@@ -140,14 +141,12 @@ def parse_object(
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
             names.append(Identified(version.full_url, version.resource_type, version.resource_id))
-            if not version.deleted and (problems := check(version.resource_type, entry.raw or b"")):
-                raise EntryRefusedError(problems)
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
             continue
         versions.append(version)
     origin = Origin(source, source_object, landing_seq, batch_id)
-    rows = _Rows(parts, Resolver(names), known, origin)
+    rows = _Rows(parts, Resolver(names), known, origin, check)
     projected: list[Version] = []
     for version in versions:
         try:
@@ -190,23 +189,32 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
 class _Rows:
     """Collects the rows of one object, table by table, as frames of bounded chunks."""
 
-    def __init__(self, parts: Split, resolver: Resolver, known: Known, origin: Origin) -> None:
+    def __init__(self, parts: Split, resolver: Resolver, known: Known, origin: Origin, check: Check) -> None:
         self._entries = parts.entries
         self._resolver = resolver
         self._known = known
         self._origin = origin
+        self._check = check
         self._pending: dict[str, list[tuple[Any, ...]]] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {}
         self._open_ends: dict[int, list[_OpenEnd]] = {}
 
     def add(self, version: Version) -> None:
-        """Project one version; tombstones are written at the end, when their time is settled."""
+        """Check and project one version; tombstones are written at the end, when their time is settled.
+
+        Raises:
+            EntryRefusedError: it breaks the contract.
+        """
         if version.deleted:
             return
+        text = compact(self._entries[version.entry].content or b"")
+        resource = contract.read(version.resource_type, text)
+        if resource is None and (problems := self._check(version.resource_type, text)):
+            raise EntryRefusedError(problems)
+        version.digest = digest(text)
         table = table_of(version.resource_type)
         resolve = EntryReferences(self._resolver, version.full_url, self._known)
-        raw = self._entries[version.entry].raw or b""
-        self._append(table, projector_of(table).row(version, raw, self._origin, resolve))
+        self._append(table, projector_of(table).row(version, text, resource, self._origin, resolve))
         if resolve.open_ends:
             self._open_ends[version.entry] = resolve.open_ends
 

@@ -1,8 +1,8 @@
 """The source paths of table descriptions, compiled: one msgspec struct a table, one getter a column.
 
-The grammar is that of `lake.tables`: dotted element names, `a|b` for the first alternative that is present,
-`extension(URL)` for the extensions with that url. A struct has exactly the elements that some path names, so a reader
-skips all else.
+A getter goes through what `structs` reads as well, whose attributes have the same names. The grammar is that of
+`lake.tables`: dotted element names, `a|b` for the first alternative that is present, `extension(URL)` for the
+extensions with that url. A struct has exactly the elements that some path names, so a reader skips all else.
 """
 
 import keyword
@@ -14,8 +14,11 @@ from typing import Any
 import msgspec
 
 from spv_platform.fhir import datatypes
+from spv_platform.fhir.elements import elements_of
 
 _STEP = re.compile(r"(\w+)(?:\(([^)]*)\))?(?:\.|$)")
+
+_CAPITAL = re.compile(r"(?<!^)([A-Z])")
 
 #: Logical column type -> what one value of it is in JSON.
 LEAVES: dict[str, Any] = {
@@ -37,7 +40,31 @@ LEAVES: dict[str, Any] = {
     "telecoms": datatypes.ContactPoint,
 }
 
-#: Gives all values at a path, in order; empty when there are none.
+_TEXTS = frozenset(
+    {"base64Binary", "canonical", "code", "date", "dateTime", "id", "instant", "markdown", "oid", "string", "time"}
+    | {"uri", "url", "uuid", "xhtml"}
+)
+#: Logical column type -> the types of FHIR that it is made of.
+_TYPES: dict[str, frozenset[str]] = {
+    "string": _TEXTS,
+    "strings": _TEXTS,
+    "boolean": frozenset({"boolean"}),
+    "integer": frozenset({"integer", "positiveInt", "unsignedInt"}),
+    "decimal": frozenset({"decimal"}),
+    "time": frozenset({"date", "dateTime", "instant"}),
+    "period": frozenset({"Period"}),
+    "codings": frozenset({"CodeableConcept", "Coding"}),
+    "reference": frozenset({"Reference"}),
+    "references": frozenset({"Reference"}),
+    "quantity": frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"}),
+    "components": frozenset({"ObservationComponent"}),
+    "identifiers": frozenset({"Identifier"}),
+    "names": frozenset({"HumanName"}),
+    "addresses": frozenset({"Address"}),
+    "telecoms": frozenset({"ContactPoint"}),
+}
+
+#: Gives all values below the value of a path's first element, in order; empty when there are none.
 Getter = Callable[[Any], list[Any]]
 
 
@@ -51,13 +78,20 @@ class Step:
     @property
     def attribute(self) -> str:
         """A Python name for the element."""
-        return f"{self.element}_" if keyword.iskeyword(self.element) else self.element
+        return attribute_of(self.element)
 
 
 @dataclass
 class _Node:
     leaf: Any = None
     children: dict[str, "_Node"] = field(default_factory=dict)
+
+
+def attribute_of(element: str) -> str:
+    """A Python name for an element, as all structs have it."""
+    extended, element = element.startswith("_"), element.removeprefix("_")
+    name = _CAPITAL.sub(r"_\1", element).lower()
+    return f"{name}_extended" if extended else f"{name}_" if keyword.iskeyword(name) else name
 
 
 def steps_of(path: str) -> list[list[Step]]:
@@ -75,12 +109,38 @@ def steps_of(path: str) -> list[list[Step]]:
     return found
 
 
-def getter_of(path: str) -> Getter:
-    """Compile a path into a function of the table's struct."""
-    walks = [_walk_of(steps) for steps in steps_of(path)]
-    if len(walks) == 1:
-        return walks[0]
-    return lambda resource: next((values for walk in walks if (values := walk(resource))), [])
+def getter_of(steps: list[Step]) -> Getter:
+    """Compile one alternative of a path into a function of the value at its first step."""
+    url = steps[0].url
+    rest = [(step.attribute, step.url) for step in steps[1:]]
+    if not rest:
+        # by far the most paths
+        return (lambda root: _below(root, url)) if url else _all
+
+    def walk(root: Any) -> list[Any]:
+        values = _below(root, url)
+        for attribute, below in rest:
+            values = [part for value in values for part in _below(getattr(value, attribute), below)]
+        return values
+
+    return walk
+
+
+def reaches(model: Any, steps: list[Step], kind: str) -> bool:
+    """Whether a path leads from a type of FHIR to what a column of this logical type is made of."""
+    for number, step in enumerate(steps):
+        element = next((element for element in elements_of(model) if element.name == step.element), None)
+        if element is None:
+            return False
+        if number == len(steps) - 1:
+            wanted = _TYPES[kind]
+            return (
+                (element.primitive or element.model.__name__) in wanted if element.primitive or element.model else False
+            )
+        if element.model is None:
+            return False
+        model = element.model
+    return False
 
 
 def struct_of(name: str, paths: Iterable[tuple[str, str]]) -> type[msgspec.Struct]:
@@ -159,25 +219,13 @@ def _elements_of(leaf: Any) -> tuple[Any, ...]:
     return msgspec.structs.fields(leaf) if isinstance(leaf, type) and issubclass(leaf, msgspec.Struct) else ()
 
 
-def _walk_of(steps: list[Step]) -> Getter:
-    first, *rest = [(step.attribute, step.url) for step in steps]
-    if not rest:
-        # by far the most paths
-        return lambda resource: _below(getattr(resource, first[0]), first[1])
-
-    def walk(resource: Any) -> list[Any]:
-        values = _below(getattr(resource, first[0]), first[1])
-        for attribute, url in rest:
-            values = [below for value in values for below in _below(getattr(value, attribute), url)]
-        return values
-
-    return walk
+def _all(value: Any) -> list[Any]:
+    if type(value) is not list:
+        return [value]
+    return [part for part in value if part is not None] if None in value else value
 
 
 def _below(value: Any, url: str | None) -> list[Any]:
     if value is None:
         return []
-    values = value if type(value) is list else [value]
-    if None in values:
-        values = [part for part in values if part is not None]
-    return [part for part in values if part.url == url] if url else values
+    return [part for part in _all(value) if part.url == url] if url else _all(value)

@@ -1,20 +1,21 @@
 """Projection: one resource to one row of its table, as `lake.tables` describes it.
 
-Each table's paths are compiled once. A column without a value is null; nothing is made up to fill it.
+Each table's paths are compiled once for each type of resource. A column without a value is null; nothing is made up to
+fill it. A resource comes read by `structs`, or is read here, leniently; the row is the same.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from spv_platform.fhir.datatypes import Reference
+from spv_platform.fhir import contract
 from spv_platform.fhir.frames import arrow_schema
 from spv_platform.fhir.kinds import CONVERT, Convert, Resolve
-from spv_platform.fhir.paths import Getter, getter_of, lenient, steps_of, struct_of
+from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
 from spv_platform.lake.describe import PHYSICAL, SYSTEM_COLUMNS, Table
@@ -32,13 +33,14 @@ class Version:
 
     Attributes:
         entry: number in its object.
+        digest: of its content (`fhir.digest`); empty until that is read.
         version_time: what the source stated, naive UTC; None: nothing.
     """
 
     entry: int
     resource_type: str
     resource_id: str
-    digest: str
+    digest: str = ""
     full_url: str | None = None
     deleted: bool = False
     version_time: datetime | None = None
@@ -61,6 +63,25 @@ class Origin:
     batch_id: str
 
 
+class _Way(NamedTuple):
+    """One alternative of one column: how to come by its values, and where they go."""
+
+    column: int
+    get: Getter
+    convert: Convert
+    start: int
+    end: int
+    path: str
+
+
+class _Ways(NamedTuple):
+    """All ways from one type of resource to the columns of a table: first the elements that they begin with."""
+
+    roots: Callable[[Any], tuple[Any, ...]]
+    ways: list[_Way]
+    patients: list[tuple[str, Getter]]
+
+
 class Projector:
     """Makes the rows of one table.
 
@@ -70,29 +91,26 @@ class Projector:
 
     def __init__(self, table: Table) -> None:
         self.schema = arrow_schema(table.schema)
-        self._columns: list[tuple[Getter, Convert, tuple[None, ...], str]] = [
-            (getter_of(column.path), CONVERT[column.type], (None,) * len(PHYSICAL[column.type]), column.path)
-            for column in table.columns
-        ]
-        # most columns of most resources are absent: one call finds which, before any path is walked
-        self._roots = attrgetter(*(_root_of(column.path) for column in table.columns))
         paths = [(column.path, column.type) for column in table.columns]
-        self._patient: Getter | None = None
         if table.patient_path:
             paths.append((table.patient_path, "reference"))
-            self._patient = getter_of(table.patient_path)
         struct = struct_of(f"{table.name}_resource", paths)
         self._read: Callable[[bytes], Any] = (
             msgspec.json.Decoder(struct).decode if table.resource_types else lenient(struct)
         )
-        self._width = len(table.schema) - len(SYSTEM_COLUMNS)
+        self._table = table
+        self._nothing = (None,) * (len(table.schema) - len(SYSTEM_COLUMNS))
+        self._ways: dict[str, _Ways] = {}
 
-    def row(self, version: Version, raw: bytes, origin: Origin, resolve: EntryReferences) -> tuple[Any, ...]:
+    def row(
+        self, version: Version, text: bytes, resource: Any, origin: Origin, resolve: EntryReferences
+    ) -> tuple[Any, ...]:
         """The row of one resource, in the order of the table's schema.
 
         Args:
             version: what is known of it.
-            raw: its JSON text.
+            text: its JSON text.
+            resource: as `contract.read` gave it; None: it did not.
             origin: where it comes from.
             resolve: resolves the references that stand in it, and counts candidates.
 
@@ -100,27 +118,51 @@ class Projector:
             EntryRefusedError: an element is not of the type that FHIR gives it.
         """
         try:
-            resource = self._read(raw)
-            extensions = extension_urls(raw)
+            resource = self._read(text) if resource is None else resource
+            extensions = extension_urls(text)
         except msgspec.ValidationError as error:
             raise refused("invalid_resource", pointer_of(error)) from None
-        values: list[Any] = []
-        for root, (get, convert, nothing, path) in zip(self._roots(resource), self._columns, strict=True):
-            found = None if root is None else get(resource)
-            if not found:
-                values += nothing
+        roots, ways, patients = self._ways.get(version.resource_type) or self._compile(version.resource_type)
+        values: list[Any] = [*self._nothing]
+        filled = -1
+        for root, (column, get, convert, start, end, path) in zip(roots(resource), ways, strict=True):
+            if root is None or column == filled:
                 continue
+            found = get(root)
+            if not found:
+                continue
+            filled = column
             try:
-                values += convert(found, resolve)
+                values[start:end] = convert(found, resolve)
             except ValueError:
-                raise refused("invalid_resource", _pointer(path, resource)) from None
-        patient_id = _patient_id(version, self._patient, resource, resolve)
+                raise refused("invalid_resource", path) from None
+        patient_id = _patient_id(version, patients, resource, resolve)
         return (*_system(version, origin, patient_id, extensions, resolve.candidates), *values)
 
     def tombstone(self, version: Version, origin: Origin) -> tuple[Any, ...]:
         """The row of a deleted resource: every described column is null."""
         patient_id = version.resource_id if version.resource_type == "Patient" else None
-        return (*_system(version, origin, patient_id, None, None), *(None,) * self._width)
+        return (*_system(version, origin, patient_id, None, None), *self._nothing)
+
+    def _compile(self, resource_type: str) -> _Ways:
+        model = contract.model_of(resource_type)
+        ways: list[_Way] = []
+        roots: list[str] = []
+        end = 0
+        for number, column in enumerate(self._table.columns):
+            start, end = end, end + len(PHYSICAL[column.type])
+            for steps in steps_of(column.path):
+                # the same name means different things in different types: another thing is no value of the column
+                if model is None or reaches(model, steps, column.type):
+                    ways.append(_Way(number, getter_of(steps), CONVERT[column.type], start, end, _pointer(steps)))
+                    roots.append(steps[0].attribute)
+        patients = [
+            (steps[0].attribute, getter_of(steps))
+            for steps in (steps_of(self._table.patient_path) if self._table.patient_path else ())
+            if model is None or reaches(model, steps, "reference")
+        ]
+        found = self._ways[resource_type] = _Ways(_all_of(roots), ways, patients)
+        return found
 
 
 def projector_of(table: Table) -> Projector:
@@ -166,27 +208,27 @@ def _system(
     )
 
 
-def _patient_id(version: Version, get: Getter | None, resource: Any, resolve: Resolve) -> str | None:
+def _patient_id(version: Version, patients: list[tuple[str, Getter]], resource: Any, resolve: Resolve) -> str | None:
     if version.resource_type == "Patient":
         return version.resource_id
-    if get is None:
-        return None
-    references: list[Reference] = get(resource)
-    keys = [resolved.key for reference in references if (resolved := resolve(reference)) and resolved.key]
-    return next((key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")), None)
+    for attribute, get in patients:
+        root = getattr(resource, attribute)
+        if root is None:
+            continue
+        keys = [resolved.key for reference in get(root) if (resolved := resolve(reference)) and resolved.key]
+        return next((key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")), None)
+    return None
 
 
-def _root_of(path: str) -> str:
-    alternatives = steps_of(path)
-    # with alternatives, any of them may be present
-    return alternatives[0][0].attribute if len(alternatives) == 1 else "__class__"
+def _all_of(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """One call that gives all attributes: most are absent from most resources."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda resource: tuple(getattr(resource, name) for name in names)
 
 
-def _pointer(path: str, resource: Any) -> str:
-    alternatives = steps_of(path)
-    if len(alternatives) > 1:
-        alternatives = [steps for steps in alternatives if getattr(resource, steps[0].attribute) is not None]
-    return "".join(f"/{step.element}" for step in alternatives[0])
+def _pointer(steps: list[Step]) -> str:
+    return "".join(f"/{step.element}" for step in steps)
 
 
 def _urls(value: Any) -> list[str]:

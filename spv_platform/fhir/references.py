@@ -157,25 +157,28 @@ def target_of(reference: Reference) -> str | None:
 
     Only searches by one identifier have a target: others may come to mean something else as data comes in.
     """
-    text = reference.reference
-    if text is None:
-        identifier = reference.identifier
-        return f"identifier={identifier.system or ''}|{identifier.value}" if identifier and identifier.value else None
-    if _SCHEME.match(text):
-        return text.partition("/_history/")[0]
-    if not _CONDITIONAL.fullmatch(text):
-        return None
-    search = parse_qsl(text.partition("?")[2])
-    return f"identifier={search[0][1]}" if [name for name, _ in search] == ["identifier"] else None
+    if reference.reference is not None:
+        return _asked_for(reference.reference)[1]
+    identifier = reference.identifier
+    return f"identifier={identifier.system or ''}|{identifier.value}" if identifier and identifier.value else None
 
 
 def target_type(reference: Reference) -> str | None:
     """The type that a reference says it points to, if it says so."""
-    conditional = _CONDITIONAL.fullmatch(reference.reference or "")
-    if conditional:
-        return conditional[1]
-    restful = _RESTFUL.fullmatch(reference.reference or "")
-    return restful["key"].partition("/")[0] if restful else reference.type
+    return (_asked_for(reference.reference)[0] if reference.reference else None) or reference.type
+
+
+@lru_cache(maxsize=4096)  # the practice and its doctors are referred to again and again
+def _asked_for(text: str) -> tuple[str | None, str | None]:
+    """The type and the target that the text of a reference says."""
+    if _SCHEME.match(text):
+        restful = _RESTFUL.fullmatch(text)
+        return restful["key"].partition("/")[0] if restful else None, text.partition("/_history/")[0]
+    conditional = _CONDITIONAL.fullmatch(text)
+    if conditional is None:
+        return None, None
+    search = parse_qsl(text.partition("?")[2])
+    return conditional[1], f"identifier={search[0][1]}" if [name for name, _ in search] == ["identifier"] else None
 
 
 def text_of(reference: Reference) -> str:

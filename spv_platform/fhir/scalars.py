@@ -10,9 +10,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-_TIME = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d)))?)?)?", re.ASCII
-)
+_TIME = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d:(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII)
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -34,6 +32,7 @@ class Moment(NamedTuple):
     precision: str
 
 
+@lru_cache(maxsize=4096)  # one visit has one time, at everything that was done in it
 def moment(text: str) -> Moment:
     """Read a FHIR R4 date, dateTime or instant.
 
@@ -46,23 +45,22 @@ def moment(text: str) -> Moment:
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError("not a FHIR time")
-    year, month, day, hour, minute, second, fraction, sign, zone_hour, zone_minute = match.groups()
+    year, month, day, second, fraction, zone = match.groups()
     if month is None:
         start = datetime(int(year), 1, 1)
         return Moment(text, start, datetime(start.year + 1, 1, 1) if start.year < 9999 else datetime.max, "year")
     if day is None:
         start = datetime(int(year), int(month), 1)
         return Moment(text, start, _next_month(start), "month")
-    if hour is None:
+    if second is None:
         start = datetime(int(year), int(month), int(day))
         return Moment(text, start, _shifted(start, _DAY), "day")
-    if int(second) > 60:
-        raise ValueError("no such second")
-    start = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59))
     if second == "60":
-        start = _shifted(start, _SECOND)
-    if sign is not None:
-        start = _shifted(start, _offset(zone_hour, zone_minute) * (-1 if sign == "+" else 1))
+        start = _shifted(datetime.fromisoformat(f"{text[:17]}59"), _SECOND)
+    else:
+        start = datetime.fromisoformat(text[:19])
+    if zone != "Z":
+        start = _shifted(start, -_offset(zone))
     if fraction is None:
         return Moment(text, start, _shifted(start, _SECOND), "second")
     start = _shifted(start, timedelta(microseconds=int(fraction[:6].ljust(6, "0"))))
@@ -101,11 +99,12 @@ def _next_month(start: datetime) -> datetime:
 
 
 @lru_cache(maxsize=256)
-def _offset(hours: str, minutes: str) -> timedelta:
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
-    if int(minutes) > 59 or offset > timedelta(hours=14):
+def _offset(zone: str) -> timedelta:
+    hours, minutes = int(zone[1:3]), int(zone[4:])
+    offset = timedelta(hours=hours, minutes=minutes)
+    if minutes > 59 or offset > timedelta(hours=14):
         raise ValueError("no such zone")
-    return offset
+    return -offset if zone[0] == "-" else offset
 
 
 def _shifted(start: datetime, by: timedelta) -> datetime:

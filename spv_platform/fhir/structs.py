@@ -1,20 +1,25 @@
-"""A quick yes: structs derived from the models of `fhir.resources`, which take a resource only if the models would.
+"""Reading what is surely valid: structs derived from the models of `fhir.resources`.
 
-Whatever these structs do not take is for the models to judge, so no verdict depends on them; they only have to be
-stricter. What belongs here: deriving structs from the fields of the models (names, cardinality, what is required,
-choices, the lexical rules of the primitive types in FHIR R4, "Data Types"), and what of JSON a struct does not see.
-What does not: problems and their places (`contract`).
+They take a resource only if the contract would, and hand it over read.
+Whatever these structs do not take is for the contract's second opinion, so no verdict depends on them; they only have
+to be stricter. What belongs here: deriving structs from the elements of the models (names, cardinality, what is
+required, choices, value sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data
+Types"), and what of JSON a struct does not see. What does not: problems and their places (`contract`).
 """
 
 import re
 import sys
 from collections.abc import Callable
 from operator import attrgetter
-from types import ModuleType, NoneType
-from typing import Annotated, Any, ForwardRef, NamedTuple, get_args, get_origin
+from types import ModuleType
+from typing import Annotated, Any, ForwardRef, Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
+
+from spv_platform.fhir.elements import Element, elements_of
+from spv_platform.fhir.paths import attribute_of
+from spv_platform.fhir.structure import too_deep
 
 _DAY = (
     r"(?:(?:19|20)\d\d-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
@@ -32,6 +37,7 @@ def _matching(pattern: str) -> Any:
 #: FHIR's name of a primitive type -> what is taken for it, at most what the models take. Others are left to them.
 PRIMITIVES: dict[str, Any] = {
     "base64Binary": _matching(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
+    "boolean": bool,
     "canonical": str,
     "code": _matching(r"[!-~]+(?: [!-~]+)*"),
     "date": _matching(f"{_DAY}|{_PARTIAL}"),
@@ -50,18 +56,19 @@ PRIMITIVES: dict[str, Any] = {
     "xhtml": str,
 }
 _NEVER = Annotated[str, Meta(pattern=r"(?!)")]
-#: Fields of the models that stand in no resource.
-_OURS = frozenset({"fhir_comments", "resource_type"})
 
-#: Escapes that may hide a quotation mark, a NUL, a blank that is none of JSON's, or half a character.
-_HIDING = re.compile(
-    rb"\\f|\\u(?:00(?:[01][0-9a-fA-F]|2[02]|5[cC]|85|[aA]0)|1680|20[0-2][0-9a-fA-F]|205[fF]|3000|[dD][89a-fA-F])"
+#: Escapes of a quotation mark, a backslash, a NUL or half a character.
+_HIDING = re.compile(rb"\\u(?:00(?:00|22|5[cC])|[dD][89a-fA-F])")
+#: A text of nothing but blanks is empty to the models; those that are none of JSON's come escaped or in UTF-8.
+_BLANK = re.compile(
+    rb'"(?: |\\[bfnrt]|\\u(?:00(?:[01][0-9a-fA-F]|20|85|[aA]0)|1680|20[0-2][0-9a-fA-F]|205[fF]|3000)'
+    rb'|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)+"'
 )
-#: The same blanks in UTF-8: a text of nothing else is empty to the models.
-_BLANKS = re.compile(rb"\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80")
-_QUOTE_BLANK = (b'" ', b'"\n', b'"\t', b'"\r')
-_LATE_COLON = re.compile(rb'"[ \t\r\n]+:')
 _END_OF_NAME = b'":'
+_DIGITS = frozenset(b"-0123456789")
+
+#: A Coding may stand for a CodeableConcept to those who read: each answers for the other.
+_READ_TOO = {"Coding": ("coding",), "CodeableConcept": ("system", "code", "display")}
 
 #: Where structs that hold themselves are looked up by name.
 _derived = ModuleType(f"{__name__}.derived")
@@ -88,35 +95,43 @@ class Takers:
         self._model_of = model_of
         self._decoders: dict[str, Callable[[bytes], Any] | None] = {}
 
-    def take(self, resource_type: str, raw: bytes) -> bool:
-        """Whether a resource is surely valid. If not, nothing is said of it.
+    def take(self, resource_type: str, text: bytes) -> Any:
+        """A resource that is surely valid, read: absent elements are None. None: nothing is said of it.
 
         Args:
             resource_type: the resource's own resourceType.
-            raw: its JSON text.
+            text: its JSON text, without blanks between the tokens.
         """
-        return _hides_nothing(raw) and self._take(resource_type, raw)
+        # to look for one byte is many times faster than for two
+        escaped = b"\\" in text
+        if (escaped and _HIDING.search(text)) or ((escaped or not text.isascii()) and _BLANK.search(text)):
+            return None
+        if b"{}" in text or too_deep(text):
+            return None
+        return self._take(resource_type, text)
 
-    def _take(self, resource_type: str, raw: bytes) -> bool:
+    def _take(self, resource_type: str, text: bytes) -> Any:
         decode = self._decoder(resource_type)
         if decode is None:
-            return False
+            return None
         try:
-            resource = decode(raw)
+            resource = decode(text)
         except ValueError:
-            return False
-        # Of a name that comes twice one value is left, so what was decoded has fewer names.
-        if resource.resourceType != resource_type or raw.count(_END_OF_NAME) != _encode(resource).count(_END_OF_NAME):
-            return False
-        contained = getattr(resource, "contained", None) or ()
-        return all(self._take_contained(bytes(each)) for each in contained)
+            return None
+        if resource.resource_type != resource_type or not _is_all_of(_encode(resource), text):
+            return None
+        for each in getattr(resource, "contained", None) or ():
+            if not self._take_contained(bytes(each)):
+                return None
+        return resource
 
-    def _take_contained(self, raw: bytes) -> bool:
+    def _take_contained(self, text: bytes) -> bool:
         try:
-            named = _named(raw)
+            named = _named(text)
         except ValueError:
             return False
-        return self._take(named.type, raw)
+        resource = self._take(named.type, text)
+        return resource is not None and getattr(resource, "contained", None) is None
 
     def _decoder(self, resource_type: str) -> Callable[[bytes], Any] | None:
         if resource_type not in self._decoders:
@@ -126,55 +141,71 @@ class Takers:
         return self._decoders[resource_type]
 
 
-def _hides_nothing(raw: bytes) -> bool:
-    """Whether texts mean what their bytes say, and every name ends in a quotation mark and a colon."""
-    if (b"\\u" in raw or b"\\f" in raw) and _HIDING.search(raw):  # the plain search is many times faster
-        return False
-    if not raw.isascii() and _BLANKS.search(raw):
-        return False
-    return not (any(pair in raw for pair in _QUOTE_BLANK) and _LATE_COLON.search(raw))
+def _is_all_of(written: bytes, text: bytes) -> bool:
+    """Whether what was read is all that stands there: of a name that comes twice, one value is left."""
+    # Written again it can only be shorter: by such a name, or by a character that was escaped without need.
+    return len(written) == len(text) or (b"\\" in text and written.count(_END_OF_NAME) == text.count(_END_OF_NAME))
 
 
-def _struct(model: Any, *, resource: bool = False) -> Any:
-    """The struct of a model; those of its elements are made with it."""
-    name = model.__name__ + ("" if resource else "_element")
+def _struct(model: Any, targets: frozenset[str] | None = None, *, resource: bool = False) -> Any:
+    """The struct of a model; those of its elements are made with it.
+
+    Args:
+        model: of a type.
+        targets: of a Reference: the types that it may point to.
+        resource: whether it stands as a resource, with its resourceType.
+    """
+    name = model.__name__ if resource else _name_of(model, targets)
     if hasattr(_derived, name):
         return getattr(_derived, name)
     setattr(_derived, name, None)  # its elements may hold it
-    fields: list[Any] = [("resourceType", str)] if resource else []
-    names: dict[str, str] = {}
+    fields: list[Any] = [("resource_type", str)] if resource else []
+    names = {"resource_type": "resourceType"} if resource else {}
     choices: dict[str, list[str]] = {}
-    needed: set[str] = set()
-    for field, info in model.model_fields.items():
-        if field in _OURS:
+    chosen: set[str] = set()
+    numbers: list[str] = []
+    for element in elements_of(model):
+        if element.many and element.name.startswith("_"):
+            continue  # keeps its place beside a list of primitives: left to the models
+        attribute = attribute_of(element.name)
+        names[attribute] = element.name
+        if element.choice:
+            choices.setdefault(element.choice, []).append(attribute)
+            if element.chosen:
+                chosen.add(element.choice)
+        if element.primitive == "decimal" and not element.many and not element.choice:
+            # its digits are kept
+            numbers.append(attribute)
+            fields.append((attribute, msgspec.Raw) if element.required else (attribute, msgspec.Raw, msgspec.Raw()))
             continue
-        # Names of FHIR may be words of Python.
-        attribute = field if field == "contained" else f"f{len(names)}"
-        names[attribute] = info.alias or field
-        extra = info.json_schema_extra or {}
-        if choice := extra.get("one_of_many"):
-            choices.setdefault(choice, []).append(attribute)
-            if extra["one_of_many_required"]:
-                needed.add(choice)
-        kind = list[msgspec.Raw] if field == "contained" else _kind(info.annotation)
-        if info.is_required() or extra.get("element_required"):
-            fields.append((attribute, kind))
-        else:
-            fields.append((attribute, kind | UnsetType, UNSET))
-    groups = [_Group(attrgetter(*members), len(members), choice in needed, 1) for choice, members in choices.items()]
+        kind = _pointing_to(targets) if targets and element.name == "reference" else _kind(element)
+        fields.append(
+            (attribute, kind) if element.required else (attribute, kind, None)
+        )  # without null among what is taken
+    if "value" in choices and "extension" in names:  # ext-1
+        choices["value"].append("extension")
+    groups = [_Group(attrgetter(*members), len(members), choice in chosen, 1) for choice, members in choices.items()]
     if model.__name__ == "FHIRPrimitiveExtension":  # it must have something
         groups.append(_Group(attrgetter(*names), len(names), 1, len(names)))
+    namespace: dict[str, Any] = dict.fromkeys(_READ_TOO.get(model.__name__, ()))
+    if groups or numbers:
+        namespace["__post_init__"] = _counted(groups, numbers)
     struct = msgspec.defstruct(
         name,
         sorted(fields, key=len),
         rename=names,
-        namespace={"__post_init__": _counted(groups)} if groups else {},
+        namespace=namespace,
         forbid_unknown_fields=True,
+        omit_defaults=True,
         gc=False,
         module=_derived.__name__,
     )
     setattr(_derived, name, struct)
     return struct
+
+
+def _name_of(model: Any, targets: frozenset[str] | None) -> str:
+    return "_".join([model.__name__, "element", *sorted(targets or ())])
 
 
 class _Group(NamedTuple):
@@ -186,35 +217,35 @@ class _Group(NamedTuple):
     most: int
 
 
-def _counted(groups: list[_Group]) -> Callable[[Any], None]:
+def _counted(groups: list[_Group], numbers: list[str]) -> Callable[[Any], None]:
     def check(found: Any) -> None:
         for values, fields, least, most in groups:
-            if not least <= fields - values(found).count(UNSET) <= most:
+            if not least <= fields - values(found).count(None) <= most:
+                raise ValueError
+        for name in numbers:
+            if (raw := bytes(getattr(found, name))) and raw[0] not in _DIGITS:
                 raise ValueError
 
     return check
 
 
-def _kind(annotation: Any) -> Any:
-    """What is decoded where the models have this annotation."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        named = [part.__visit_name__ for part in parts if hasattr(part, "__visit_name__")]
-        return PRIMITIVES.get(named[0], _NEVER) if named else _NEVER
-    if origin is list:
-        return list[_item(parts[0])]  # type: ignore[misc]
-    if parts:
-        (annotation,) = (part for part in parts if part is not NoneType)
-        return _kind(annotation)
-    if annotation is bool:
-        return bool
-    if not hasattr(annotation, "get_model_klass") or annotation._model_klass.endswith((".Resource", ".Element")):
-        return _NEVER
-    model = annotation.get_model_klass()
-    _struct(model)
-    return ForwardRef(f"{model.__name__}_element")
+def _kind(element: Element) -> Any:
+    """What is decoded for an element."""
+    if element.name == "contained":
+        return Annotated[list[msgspec.Raw], Meta(min_length=1)]
+    if element.codes:
+        kind: Any = Literal[tuple(sorted(element.codes))]
+    elif element.primitive is not None:
+        kind = PRIMITIVES.get(element.primitive, _NEVER)
+    elif element.model is None:
+        kind = _NEVER
+    else:
+        _struct(element.model, element.targets)
+        kind = ForwardRef(_name_of(element.model, element.targets))
+    return Annotated[list[kind], Meta(min_length=1)] if element.many else kind
 
 
-def _item(annotation: Any) -> Any:
-    # A null keeps the place of a primitive that has extensions only.
-    return _kind(annotation) | None if NoneType in get_args(annotation) else _kind(annotation)
+def _pointing_to(targets: frozenset[str]) -> Any:
+    """Text of a reference within the object, or to one of these types."""
+    types = "|".join(sorted(targets))
+    return Annotated[str, Meta(pattern=rf"\A(?:(?:https?://[^?#]*/)?(?:{types})[/?]|urn:|#)")]

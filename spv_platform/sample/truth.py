@@ -57,7 +57,7 @@ class BrokenEntry:
 
 
 #: An Observation without a status.
-BROKEN = BrokenEntry("north", "oncology-002.json", 3, "/status", "invalid_resource")
+BROKEN = BrokenEntry("north", "oncology-002.json", 3, "/status", "missing_element")
 
 
 def expected() -> list[Expected]:

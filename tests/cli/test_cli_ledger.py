@@ -67,7 +67,7 @@ def test_the_story_of_an_object_tells_every_step_and_what_was_set_aside_without_
             "published",
         ]
     assert {file["table"] for file in story["files"]} >= {"patient", "patient_view"}
-    assert {(row["entry"], row["reason"]) for row in story["problems"]} == {(1, "invalid_resource")}
+    assert {(row["entry"], row["reason"]) for row in story["problems"]} == {(1, "missing_element")}
     assert story["object"]["balances"]
     shown = run("explain", "1")
     assert shown.exit_code == 0

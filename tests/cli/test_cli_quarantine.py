@@ -56,7 +56,7 @@ def test_what_was_set_aside_is_listed_by_level_and_shown_with_the_contracts(plat
     rows = said("quarantine", "list")
     assert {(row["level"], row["reason"], row["state"]) for row in rows} == {
         ("object", "not_json", "open"),
-        ("entry", "invalid_resource", "open"),
+        ("entry", "missing_element", "open"),
     }
     assert said("quarantine", "list", "--reason", "not_json") == [row for row in rows if row["level"] == "object"]
     assert said("quarantine", "list", "--level", "object") == [row for row in rows if row["level"] == "object"]
@@ -89,7 +89,7 @@ def test_a_replay_under_a_contract_that_is_not_here_is_refused(platform: Platfor
 
 
 def test_an_item_is_discarded_once(platform: Platform) -> None:
-    (row,) = said("quarantine", "list", "--reason", "invalid_resource")
+    (row,) = said("quarantine", "list", "--reason", "missing_element")
     assert said("quarantine", "discard", row["item"]) == [{"item": row["item"], "discarded": True}]
     assert "nothing is changed" in run("quarantine", "discard", row["item"]).output
     assert [each["state"] for each in said("quarantine", "list", "--state", "discarded")] == ["discarded"]

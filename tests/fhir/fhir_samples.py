@@ -45,7 +45,9 @@ def ndjson(*resources: Any) -> bytes:
     return b"".join(json.dumps(resource).encode() + b"\n" for resource in resources)
 
 
-def parse(data: bytes, content_type: str = "", check: Any = contract.check, max_entries: int = 1000) -> ParsedObject:
+def parse(
+    data: bytes, content_type: str = "", check: Any = contract.second_opinion, max_entries: int = 1000
+) -> ParsedObject:
     return parse_object(
         data,
         content_type=content_type,

@@ -8,9 +8,14 @@ from fhir_samples import patient, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spv_platform.fhir.digest import EMPTY, digest
+from spv_platform.fhir.digest import EMPTY, compact
+from spv_platform.fhir.digest import digest as digest_of_compact
 
 DIV = "<div xmlns='http://www.w3.org/1999/xhtml'>{}</div>"
+
+
+def digest(raw: bytes) -> str:
+    return digest_of_compact(compact(raw))
 
 
 def of(resource: Any, indent: int | None = None) -> str:

@@ -19,7 +19,7 @@ from fhir_samples import (
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import parse as parse_module
-from spv_platform.fhir.digest import EMPTY, digest
+from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.parse import ParsedObject, body_of
 
 
@@ -155,14 +155,14 @@ def test_a_refused_version_does_not_supersede_a_good_one() -> None:
         (entry(patient(None), "urn:uuid:0b5b2b6e-0000-4000-8000-000000000001"), "0b5b2b6e-0000-4000-8000-000000000001"),
         (entry(patient(None), "http://x.example/fhir/Patient/p7"), "p7"),
         (entry(patient(None), request={"method": "PUT", "url": "Patient/p8"}), "p8"),
-        (entry(patient(None)), f"sha256-{digest(json.dumps(patient(None)).encode())[:40]}"),
+        (entry(patient(None)), f"sha256-{digest(compact(json.dumps(patient(None)).encode()))[:40]}"),
         (entry(patient(None), "http://x.example/fhir/Group/p7"), None),
         (entry(patient(None), request={"method": "PUT", "url": "Patient?identifier=1"}), None),
     ],
 )
 def test_a_resource_without_an_id_takes_one_that_comes_again(made: Any, id_: str | None) -> None:
     (found,) = rows(parse(bundle(made)), "patient")
-    assert found["resource_id"] == (id_ or f"sha256-{digest(json.dumps(patient(None)).encode())[:40]}")
+    assert found["resource_id"] == (id_ or f"sha256-{digest(compact(json.dumps(patient(None)).encode()))[:40]}")
 
 
 def test_urn_references_lead_to_the_patient_of_the_bundle() -> None:

@@ -126,7 +126,7 @@ def test_a_bad_entry_is_set_aside_with_its_place_and_the_object_balances(world):
         ("mixed", 0, "/resourceType", "no_resource_type"),
         ("mixed", 2, "/resourceType", "unknown_resource_type"),
         ("mixed", 3, "/id", "invalid_id"),
-        ("mixed", 4, "/status", "invalid_resource"),
+        ("mixed", 4, "/status", "missing_element"),
     ]
     counts = world.rows(
         "SELECT split_part(key, '/', 3), entries, accepted, quarantined FROM ops.object WHERE quarantined > 0"

@@ -71,7 +71,7 @@ def check_poison_entry(world: World, count: int, most_bytes_per_byte: float) -> 
     assert world.rows("SELECT state, entries, accepted, quarantined FROM ops.object") == [
         ("published", count, count - 1, 1)
     ]
-    assert world.rows("SELECT entry, reason FROM ops.entry_quarantine") == [(bad, "invalid_resource")]
+    assert world.rows("SELECT entry, reason FROM ops.entry_quarantine") == [(bad, "missing_element")]
     read = world.read("observation")
     assert read.height == count - 1
     assert read.filter(resource_id=f"r-{bad}").is_empty()

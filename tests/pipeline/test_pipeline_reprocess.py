@@ -101,7 +101,7 @@ def test_replaying_gives_what_the_right_contract_would_have_given_at_once(
 ) -> None:
     lived(world, BROKEN, *FILES)
     ((name, reason, _),) = items(world)
-    assert reason == "invalid_resource"
+    assert reason == "missing_element"
     refused_under = contract.CONTRACT_VERSION
     with monkeypatch.context() as patch:
         patch.setattr(contract, "CONTRACT_VERSION", "2")

@@ -128,7 +128,7 @@ def _packed(drop: Drop, written: list[Resource], sent: str, *, broken: bool) -> 
         for entry in entries:
             resource = entry["resource"]
             entry["request"] = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
-    return _filled(drop, ".json", FHIR_JSON, _ENCODER.encode(bundle), ("invalid_resource",) * broken)
+    return _filled(drop, ".json", FHIR_JSON, _ENCODER.encode(bundle), ("missing_element",) * broken)
 
 
 def _filled(drop: Drop, suffix: str, content_type: str, data: bytes, broken: tuple[str, ...]) -> Drop:
