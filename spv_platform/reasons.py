@@ -68,6 +68,9 @@ REASONS: dict[str, Reason] = {
     "value_and_extensions": Reason("entry", "An extension has a value and extensions.", "Correct it and resend."),
     "nested_contained": Reason("entry", "A contained resource contains another.", "Correct it and resend."),
     "id_too_long": Reason("entry", "An id has more than 64 characters.", "Correct it and resend."),
+    "nested_bundle": Reason(
+        "entry", "The entry is a Bundle itself, so its entries would be one.", "Send each Bundle as an object."
+    ),
     "invalid_id": Reason("entry", "The resource's id is not a FHIR id.", "Correct it at the source and resend."),
     "invalid_delete": Reason("entry", "The delete names no Type/id.", "Correct it at the source and resend."),
     "too_deep": Reason("entry", "The resource is nested deeper than allowed.", "Check the sender."),

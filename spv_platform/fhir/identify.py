@@ -2,20 +2,23 @@
 
 import re
 from datetime import datetime
+from hashlib import sha256
 
 import msgspec
 
 from spv_platform.fhir.contract import is_known
+from spv_platform.fhir.datatypes import Identifier
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.project import Version
-from spv_platform.fhir.references import ID
+from spv_platform.fhir.references import ID, SOUGHT_TYPES
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import RawEntry
 
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
+_CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?.+", re.DOTALL)
 _URN = re.compile(rf"urn:uuid:({ID})")
 
 
@@ -31,6 +34,11 @@ class _Head(msgspec.Struct, gc=False, rename="camel"):
     meta: _Meta | None = None
 
 
+class _Identified(msgspec.Struct, gc=False):
+    identifier: list[Identifier] | None = None
+
+
+_identified_decoder = msgspec.json.Decoder(_Identified)
 _head_decoder = msgspec.json.Decoder(_Head)
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
@@ -38,8 +46,9 @@ _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     """Name the resource version that an entry holds.
 
-    The id is `resource.id`; else the `Type/id` of a PUT; else that of the entry's fullUrl (its uuid, or `…/Type/id`);
-    else one made from the content, so that the same content gets the same id again.
+    The id is `resource.id`; else the `Type/id` of a PUT; else one made from the search of a conditional PUT or POST;
+    else that of the entry's fullUrl (its uuid, or `…/Type/id`); else one made from the content. What is made is the
+    same whenever the same comes again.
 
     Args:
         entry: as split.
@@ -63,10 +72,13 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("no_resource_type", "/resourceType")
     if not is_known(resource_type):
         raise refused("unknown_resource_type", "/resourceType")
+    if resource_type == "Bundle":
+        # as one row its entries would be lost
+        raise refused("nested_bundle", "/resourceType")
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
     meta = head.meta or _Meta()
-    resource_id = head.id or _id_of(entry, resource_type) or f"sha256-{digest(compact(raw))[:40]}"
+    resource_id = head.id or _id_of(entry, resource_type) or _made_id(digest(compact(raw)))
     return Version(
         entry=entry.index,
         resource_type=resource_type,
@@ -99,8 +111,33 @@ def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     )
 
 
+def identifiers_of(version: Version, entry: RawEntry) -> tuple[str, ...]:
+    """What references by identifier may ask for (`references.target_of`), of the types that they ask for."""
+    if version.resource_type not in SOUGHT_TYPES or version.deleted or entry.content is None:
+        return ()
+    try:
+        found = _identified_decoder.decode(entry.content).identifier or ()
+    except msgspec.ValidationError:
+        return ()
+    return tuple(f"identifier={each.system or ''}|{each.value}" for each in found if each.value)
+
+
+def condition_of(entry: RawEntry, resource_type: str) -> str | None:
+    """The search, as `Type?search`, that a conditional create or update names its resource by."""
+    if entry.method == "POST" and entry.if_none_exist:
+        return f"{resource_type}?{entry.if_none_exist.partition('?')[2] or entry.if_none_exist}"
+    conditional = _CONDITIONAL.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    return conditional[0] if conditional and conditional[1] == resource_type else None
+
+
+def _made_id(digits: str) -> str:
+    return f"sha256-{digits[:40]}"
+
+
 def _id_of(entry: RawEntry, resource_type: str) -> str | None:
     target = _TARGET.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    if target is None and (search := condition_of(entry, resource_type)):
+        return _made_id(sha256(search.encode("utf-8", "surrogatepass")).hexdigest())
     target = target or _RESTFUL_TAIL.fullmatch(entry.full_url or "")
     if target and target[1] == resource_type:
         return target[2]

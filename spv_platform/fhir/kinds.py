@@ -8,66 +8,69 @@ least one value. A value that is not what FHIR says raises a ValueError that doe
 from collections.abc import Callable
 from typing import Any
 
-from spv_platform.fhir.datatypes import Concept, Quantity, Reference
-from spv_platform.fhir.references import Resolved
+from spv_platform.fhir.datatypes import Concept, Quantity
+from spv_platform.fhir.references import EntryReferences
 from spv_platform.fhir.scalars import moment, number
 
-Resolve = Callable[[Reference], Resolved | None]
-Convert = Callable[[list[Any], Resolve], tuple[Any, ...]]
+Convert = Callable[[list[Any], EntryReferences], tuple[Any, ...]]
 
-_NO_QUANTITY = (None,) * 6
+_NO_QUANTITY = (None,) * 7
 
 
-def _first(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _first(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return (values[0],)
 
 
-def _strings(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _strings(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return (values,)
 
 
-def _decimal(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _decimal(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     raw = bytes(values[0])
-    return number(raw) if raw else (None, None)
+    return number(raw) if raw else (None, None, None)
 
 
-def _time(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _time(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return moment(values[0])
 
 
-def _period(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _period(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     start, end = values[0].start, values[0].end
     return (start, end, moment(start).start if start else None, moment(end).end if end else None)
 
 
-def _codings(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _codings(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return (_all_codings(values),)
 
 
-def _reference(values: list[Any], resolve: Resolve) -> tuple[Any, ...]:
+def _reference(values: list[Any], resolve: EntryReferences) -> tuple[Any, ...]:
     return resolve(values[0]) or (None, None, None)
 
 
-def _references(values: list[Any], resolve: Resolve) -> tuple[Any, ...]:
+def _references(values: list[Any], resolve: EntryReferences) -> tuple[Any, ...]:
     return ([resolved for value in values if (resolved := resolve(value))] or None,)
 
 
-def _quantity(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _links(values: list[Any], resolve: EntryReferences) -> tuple[Any, ...]:
+    return ([resolved for value in values if (resolved := resolve.link(value))] or None,)
+
+
+def _quantity(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return _parts(values[0])
 
 
-def _components(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _components(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return (
         [
             (
-                _codings_of(component.code),
-                _codings_of(component.value_codeable_concept),
+                codings_of(component.code),
+                codings_of(component.value_codeable_concept),
                 *_parts(component.value_quantity),
                 component.value_string,
                 component.value_integer,
                 component.value_boolean,
                 component.value_date_time or component.value_time,
-                _codings_of(component.data_absent_reason),
+                codings_of(component.data_absent_reason),
                 _all_codings(component.interpretation or []),
             )
             for component in values
@@ -75,15 +78,15 @@ def _components(values: list[Any], _: Resolve) -> tuple[Any, ...]:
     )
 
 
-def _identifiers(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _identifiers(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return ([(value.use, _first_code(value.type), value.system, value.value) for value in values],)
 
 
-def _names(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _names(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return ([(name.use, name.family, name.given, name.suffix, name.text) for name in values],)
 
 
-def _addresses(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _addresses(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return (
         [
             (address.use, address.line, address.city, address.state, address.postal_code, address.country)
@@ -92,7 +95,7 @@ def _addresses(values: list[Any], _: Resolve) -> tuple[Any, ...]:
     )
 
 
-def _telecoms(values: list[Any], _: Resolve) -> tuple[Any, ...]:
+def _telecoms(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return ([(contact.use, contact.system, contact.value) for contact in values],)
 
 
@@ -107,6 +110,7 @@ CONVERT: dict[str, Convert] = {
     "codings": _codings,
     "reference": _reference,
     "references": _references,
+    "links": _links,
     "quantity": _quantity,
     "components": _components,
     "identifiers": _identifiers,
@@ -116,7 +120,8 @@ CONVERT: dict[str, Convert] = {
 }
 
 
-def _codings_of(concept: Concept | None) -> list[tuple[Any, ...]] | None:
+def codings_of(concept: Concept | None) -> list[tuple[Any, ...]] | None:
+    """The codings of a concept."""
     return _all_codings([concept]) if concept else None
 
 
@@ -138,5 +143,5 @@ def _parts(quantity: Quantity | None) -> tuple[Any, ...]:
     if quantity is None:
         return _NO_QUANTITY
     raw = bytes(quantity.value)
-    value, text = number(raw) if raw else (None, None)
-    return (value, text, quantity.comparator, quantity.unit, quantity.system, quantity.code)
+    value, text, scale = number(raw) if raw else (None, None, None)
+    return (value, text, scale, quantity.comparator, quantity.unit, quantity.system, quantity.code)

@@ -11,24 +11,28 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
+from spv_platform.fhir.contained import Part, names_of, parts_of, with_drug
 from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.frames import frame_of
-from spv_platform.fhir.identify import identify
+from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, projector_of
 from spv_platform.fhir.references import EntryReferences, Identified, Known, Resolver
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
-from spv_platform.lake.describe import Table
-from spv_platform.lake.tables import TABLES, table_of
+from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
+from spv_platform.lake.tables import MEDICATION, TABLES, table_of
 
 #: Rows of Python values that are held before they become a frame.
 CHUNK_ROWS = 10_000
+
+_PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
 
 Check = Callable[[str, bytes], list[Problem]]
 _OpenEnd = tuple[str | None, str, str]
@@ -75,8 +79,9 @@ class ParsedObject:
         entries: how many entries came in.
         accepted: rows that hold a resource.
         tombstones: rows that say a resource was deleted.
-        duplicates: entries with the key and the content of an earlier one.
+        duplicates: entries with the key and the content of an earlier one, or to be created only if that is not there.
         superseded: entries whose key has another version in this object, which wins.
+        contained: rows of resources inside of the accepted ones; they are no entries.
         quarantined: every problem of every entry that was set aside.
         references: what to look up elsewhere, sorted.
     """
@@ -87,6 +92,7 @@ class ParsedObject:
     tombstones: int
     duplicates: int
     superseded: int
+    contained: int
     quarantined: list[QuarantinedEntry]
     references: list[QueuedReference]
 
@@ -111,6 +117,7 @@ def parse_object(
     source_object: str,
     batch_id: str,
     max_entries: int,
+    arrays: bool = False,
     known: Known = MappingProxyType({}),
     check: Check = contract.second_opinion,
 ) -> ParsedObject:
@@ -124,6 +131,7 @@ def parse_object(
         source_object: SHA-256 of the data, hex.
         batch_id: the batch that carries it.
         max_entries: most entries that are taken.
+        arrays: whether it may be a JSON array of resources.
         known: resources of other objects of the feed that open references may mean.
         check: says what is wrong with a resource that `contract.read` does not take.
 
@@ -131,22 +139,38 @@ def parse_object(
         PermanentError: the object as a whole cannot be taken: see `split`, and not_a_bundle for a Bundle.timestamp that
             is no time.
     """
-    parts = split(data, content_type, max_entries)
+    parts = split(data, content_type, max_entries, arrays=arrays)
     stated = _bundle_time(parts)
     names: list[Identified] = []
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
+    created: dict[str, Identified] = {}
+    repeated = 0
     for entry in parts.entries:
         try:
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
-            names.append(Identified(version.full_url, version.resource_type, version.resource_id))
+            name = Identified(
+                version.full_url, version.resource_type, version.resource_id, identifiers_of(version, entry)
+            )
+            condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
+            if condition and (first := created.setdefault(condition, name)) is not name:
+                # to the server there is such a resource already, and this name means it
+                names.append(first._replace(full_url=version.full_url, identifiers=()))
+                repeated += 1
+                continue
+            names.append(name)
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
             continue
         versions.append(version)
     origin = Origin(source, source_object, landing_seq, batch_id)
-    rows = _Rows(parts, Resolver(names), known, origin, check)
+    drugs = {
+        f"Medication/{version.resource_id}": content
+        for version in versions
+        if version.resource_type == "Medication" and (content := parts.entries[version.entry].content) is not None
+    }
+    rows = _Rows(parts, Resolver(names), known, origin, check, drugs)
     projected: list[Version] = []
     for version in versions:
         try:
@@ -156,13 +180,15 @@ def parse_object(
             continue
         projected.append(version)
     winners, duplicates = _winners(projected)
+    superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
         tables=rows.tables(winners),
         entries=len(parts.entries),
         accepted=sum(not version.deleted for version in winners),
         tombstones=sum(version.deleted for version in winners),
-        duplicates=duplicates,
-        superseded=len(projected) - len(winners) - duplicates,
+        duplicates=duplicates + repeated,
+        superseded=superseded,
+        contained=rows.contained(winners),
         quarantined=sorted(bad, key=lambda problem: (problem.entry, problem.pointer, problem.reason)),
         references=rows.references(winners),
     )
@@ -189,15 +215,25 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
 class _Rows:
     """Collects the rows of one object, table by table, as frames of bounded chunks."""
 
-    def __init__(self, parts: Split, resolver: Resolver, known: Known, origin: Origin, check: Check) -> None:
+    def __init__(
+        self,
+        parts: Split,
+        resolver: Resolver,
+        known: Known,
+        origin: Origin,
+        check: Check,
+        drugs: dict[str, bytes | msgspec.Raw],
+    ) -> None:
         self._entries = parts.entries
         self._resolver = resolver
         self._known = known
         self._origin = origin
         self._check = check
+        self._drugs = drugs
         self._pending: dict[str, list[tuple[Any, ...]]] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {}
         self._open_ends: dict[int, list[_OpenEnd]] = {}
+        self._contained: dict[int, int] = {}
 
     def add(self, version: Version) -> None:
         """Check and project one version; tombstones are written at the end, when their time is settled.
@@ -212,11 +248,38 @@ class _Rows:
         if resource is None and (problems := self._check(version.resource_type, text)):
             raise EntryRefusedError(problems)
         version.digest = digest(text)
-        table = table_of(version.resource_type)
-        resolve = EntryReferences(self._resolver, version.full_url, self._known)
-        self._append(table, projector_of(table).row(version, text, resource, self._origin, resolve))
+        parts = parts_of(version, text, resource)
+        inside = names_of(version, parts) if parts else {}
+        resolve = EntryReferences(self._resolver, version.full_url, self._known, inside)
+        rows = [self._row(version, text, resource, resolve, parts)]
+        for part in parts:
+            read = contract.read(part.version.resource_type, part.text)
+            rows.append(self._row(part.version, part.text, read, resolve, parts, patient_id=rows[0][1][_PATIENT]))
+        for table, row in rows:
+            self._append(table, row)
+        self._contained[version.entry] = len(parts)
         if resolve.open_ends:
             self._open_ends[version.entry] = resolve.open_ends
+
+    def _row(
+        self,
+        version: Version,
+        text: bytes,
+        resource: Any,
+        resolve: EntryReferences,
+        parts: list[Part],
+        patient_id: str | None = None,
+    ) -> tuple[Table, tuple[Any, ...]]:
+        table = table_of(version.resource_type)
+        row = projector_of(table).row(version, text, resource, self._origin, resolve, patient_id)
+        if table is MEDICATION:
+            within = {f"Medication/{part.version.resource_id}": part.text for part in parts}
+            row = with_drug(row, self._drugs | within if within else self._drugs)
+        return table, row
+
+    def contained(self, winners: list[Version]) -> int:
+        """How many rows are of resources inside of the winning ones."""
+        return sum(self._contained.get(version.entry, 0) for version in winners)
 
     def tables(self, winners: list[Version]) -> dict[str, pl.DataFrame]:
         """The frames of the winning versions."""
@@ -229,7 +292,7 @@ class _Rows:
             self._flush(table)
             if frames := self._frames.get(table.name):
                 found[table.name] = pl.concat(frames)
-        if sum(frame.height for frame in found.values()) > len(winners):
+        if sum(frame.height for frame in found.values()) > len(winners) + self.contained(winners):
             kept = pl.Series([version.entry for version in winners], dtype=pl.Int64).implode()
             found = {name: frame.filter(pl.col("source_entry").is_in(kept)) for name, frame in found.items()}
         if tombstones:

@@ -14,7 +14,7 @@ import msgspec
 
 from spv_platform.fhir import contract
 from spv_platform.fhir.frames import arrow_schema
-from spv_platform.fhir.kinds import CONVERT, Convert, Resolve
+from spv_platform.fhir.kinds import CONVERT, Convert
 from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
@@ -22,6 +22,8 @@ from spv_platform.lake.describe import PHYSICAL, SYSTEM_COLUMNS, Table
 
 #: Reads a number as its text, so that no number is out of range.
 _any_decoder = msgspec.json.Decoder(float_hook=str)
+
+_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 #: By table name: to hash a whole description for every row costs more than to project it.
 _projectors: dict[str, "Projector"] = {}
@@ -35,6 +37,7 @@ class Version:
         entry: number in its object.
         digest: of its content (`fhir.digest`); empty until that is read.
         version_time: what the source stated, naive UTC; None: nothing.
+        container: `Type/id` of the resource that holds it; None: it is an entry's own.
     """
 
     entry: int
@@ -45,6 +48,7 @@ class Version:
     deleted: bool = False
     version_time: datetime | None = None
     version_id: str | None = None
+    container: str | None = None
     profiles: list[str] | None = field(default=None)
 
     @property
@@ -103,7 +107,13 @@ class Projector:
         self._ways: dict[str, _Ways] = {}
 
     def row(
-        self, version: Version, text: bytes, resource: Any, origin: Origin, resolve: EntryReferences
+        self,
+        version: Version,
+        text: bytes,
+        resource: Any,
+        origin: Origin,
+        resolve: EntryReferences,
+        patient_id: str | None = None,
     ) -> tuple[Any, ...]:
         """The row of one resource, in the order of the table's schema.
 
@@ -113,13 +123,14 @@ class Projector:
             resource: as `contract.read` gave it; None: it did not.
             origin: where it comes from.
             resolve: resolves the references that stand in it, and counts candidates.
+            patient_id: whom it is about if it could say so and does not.
 
         Raises:
             EntryRefusedError: an element is not of the type that FHIR gives it.
         """
         try:
             resource = self._read(text) if resource is None else resource
-            extensions = extension_urls(text)
+            extensions = extensions_of(text)
         except msgspec.ValidationError as error:
             raise refused("invalid_resource", pointer_of(error)) from None
         roots, ways, patients = self._ways.get(version.resource_type) or self._compile(version.resource_type)
@@ -136,13 +147,13 @@ class Projector:
                 values[start:end] = convert(found, resolve)
             except ValueError:
                 raise refused("invalid_resource", path) from None
-        patient_id = _patient_id(version, patients, resource, resolve)
+        patient_id = _patient_id(version, patients, resource, resolve) or (patient_id if patients else None)
         return (*_system(version, origin, patient_id, extensions, resolve.candidates), *values)
 
     def tombstone(self, version: Version, origin: Origin) -> tuple[Any, ...]:
         """The row of a deleted resource: every described column is null."""
         patient_id = version.resource_id if version.resource_type == "Patient" else None
-        return (*_system(version, origin, patient_id, None, None), *self._nothing)
+        return (*_system(version, origin, patient_id, (None, None), None), *self._nothing)
 
     def _compile(self, resource_type: str) -> _Ways:
         model = contract.model_of(resource_type)
@@ -173,18 +184,25 @@ def projector_of(table: Table) -> Projector:
     return projector
 
 
-def extension_urls(raw: bytes) -> list[str] | None:
-    """Every extension url in a resource, at any depth, sorted, with repetitions; None when there are none."""
-    if b'xtension"' not in raw:
-        return None
-    return sorted(_urls(_any_decoder.decode(raw))) or None
+def extensions_of(text: bytes) -> tuple[list[str] | None, list[tuple[str, str]] | None]:
+    """What the extensions of a resource say, at any depth; None when there is nothing.
+
+    Returns:
+        Every url, sorted, with repetitions; the elements that are absent for a reason: JSON pointer and reason, sorted.
+    """
+    if b'xtension":[' not in text:
+        return None, None
+    urls: list[str] = []
+    absent: list[tuple[str, str]] = []
+    _collect(_any_decoder.decode(text), "", urls, absent)
+    return sorted(urls) or None, sorted(absent) or None
 
 
 def _system(
     version: Version,
     origin: Origin,
     patient_id: str | None,
-    extensions: list[str] | None,
+    extensions: tuple[list[str] | None, list[tuple[str, str]] | None],
     candidates: int | None,
 ) -> tuple[Any, ...]:
     return (
@@ -198,9 +216,10 @@ def _system(
         version.version_id,
         version.digest,
         version.profiles,
-        extensions,
+        *extensions,
         origin.source_object,
         version.entry,
+        version.container,
         version.full_url if version.resource_type in SOUGHT_TYPES else None,
         origin.landing_seq,
         origin.batch_id,
@@ -208,7 +227,9 @@ def _system(
     )
 
 
-def _patient_id(version: Version, patients: list[tuple[str, Getter]], resource: Any, resolve: Resolve) -> str | None:
+def _patient_id(
+    version: Version, patients: list[tuple[str, Getter]], resource: Any, resolve: EntryReferences
+) -> str | None:
     if version.resource_type == "Patient":
         return version.resource_id
     for attribute, get in patients:
@@ -231,14 +252,16 @@ def _pointer(steps: list[Step]) -> str:
     return "".join(f"/{step.element}" for step in steps)
 
 
-def _urls(value: Any) -> list[str]:
-    found: list[str] = []
+def _collect(value: Any, at: str, urls: list[str], absent: list[tuple[str, str]]) -> None:
     if isinstance(value, list):
-        for part in value:
-            found += _urls(part)
+        for number, part in enumerate(value):
+            _collect(part, f"{at}/{number}", urls, absent)
     elif isinstance(value, dict):
         for name, part in value.items():
             if name in ("extension", "modifierExtension") and isinstance(part, list):
-                found += [url for one in part if isinstance(one, dict) and isinstance(url := one.get("url"), str)]
-            found += _urls(part)
-    return found
+                for one in part:
+                    if isinstance(one, dict) and isinstance(url := one.get("url"), str):
+                        urls.append(url)
+                        if url == _ABSENT and isinstance(reason := one.get("valueCode"), str):
+                            absent.append((at, reason))
+            _collect(part, f"{at}/{name.removeprefix('_')}", urls, absent)

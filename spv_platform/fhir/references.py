@@ -10,9 +10,10 @@ urn        `urn:…`, the fullUrl of an entry                                   
 full_url   an absolute URL, the fullUrl of an entry                                     yes
 relative   `Type/id`, or the same under the base of the entry's own fullUrl             yes
 fallback   `Type/id` of an entry whose fullUrl says otherwise                           yes
-contained  `#id`                                                                        no
-conditional `Type?search`                                                               if known
-logical    only an identifier                                                           if known
+contained  `#id`, a resource inside of the one that refers to it; `#`, the one around it  if there
+ambiguous  a fullUrl that several entries have                                          no
+conditional `Type?search`                                                               if there or known
+logical    only an identifier                                                           if there or known
 absolute   a URL of somewhere else                                                      if known
 unresolved a urn that no entry has, or nothing that FHIR calls a reference              if known
 ========== ============================================================================ =========
@@ -21,6 +22,7 @@ unresolved a urn that no entry has, or nothing that FHIR calls a reference      
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -52,11 +54,12 @@ class Resolved(NamedTuple):
 
 
 class Identified(NamedTuple):
-    """What an entry is known by inside of its object."""
+    """What an entry is known by inside of its object; `identifiers` as references ask for them (`target_of`)."""
 
     full_url: str | None
     resource_type: str
     resource_id: str
+    identifiers: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -68,8 +71,9 @@ class Resolver:
     """Resolves the references of one object's entries."""
 
     def __init__(self, entries: Iterable[Identified]) -> None:
-        self._by_url: dict[str, str | None] = {}
+        self._by_url: dict[str, str | None] = {}  # None: of several entries
         self._misnamed: dict[str, bool] = {}
+        self._by_target: dict[tuple[str, str], set[str]] = {}
         for entry in entries:
             key, url = entry.key, entry.full_url
             misnamed = False
@@ -79,6 +83,9 @@ class Resolver:
                     # two entries under one fullUrl: which is meant cannot be said
                     self._by_url[url] = None
                 misnamed = not url.endswith(f"/{key}")
+            for target in entry.identifiers:
+                for type_ in ("", entry.resource_type):
+                    self._by_target.setdefault((type_, target), set()).add(key)
             self._misnamed[key] = self._misnamed.get(key, True) and misnamed
         self._answers: dict[tuple[str, str], Resolved] = {}
 
@@ -91,19 +98,27 @@ class Resolver:
         """
         text = reference.reference
         if text is None:
-            return Resolved(None, None, "logical") if reference.identifier else None
+            return Resolved(None, self._identified(reference), "logical") if reference.identifier else None
         base = _base_of(full_url)
         answer = self._answers.get((text, base))
         if answer is None:
-            answer = self._answers[text, base] = Resolved(text, *self._find(text, base))
+            key, how = self._find(text, base)
+            if how == "conditional":
+                key = self._identified(reference)
+            answer = self._answers[text, base] = Resolved(text, key, how)
         return answer
+
+    def _identified(self, reference: Reference) -> str | None:
+        """The one entry that has the identifier that is asked for."""
+        keys = self._by_target.get((target_type(reference) or "", target_of(reference) or ""), ())
+        return next(iter(keys)) if len(keys) == 1 else None
 
     def _find(self, text: str, base: str) -> tuple[str | None, str]:
         if text.startswith("#"):
             return None, "contained"
         if text.startswith("urn:"):
             key = self._by_url.get(text)
-            return key, "urn" if key else "unresolved"
+            return key, "urn" if key else "ambiguous" if text in self._by_url else "unresolved"
         if _SCHEME.match(text):
             return self._find_absolute(text, base)
         if _CONDITIONAL.fullmatch(text):
@@ -122,7 +137,9 @@ class Resolver:
         key = self._by_url.get(url) or self._by_url.get(text)
         if key:
             return key, "full_url"
-        if restful and restful["base"] == base and url not in self._by_url:
+        if url in self._by_url or text in self._by_url:
+            return None, "ambiguous"
+        if restful and restful["base"] == base:
             return restful["key"], "relative"
         return None, "absolute"
 
@@ -130,26 +147,43 @@ class Resolver:
 class EntryReferences:
     """Resolves the references of one entry, and remembers which of them lead out of the object.
 
+    Args:
+        resolver: of the object.
+        full_url: of the entry.
+        known: resources of other objects that references may mean.
+        inside: the keys of the resources that the entry contains, by `#id`; its own by `#`.
+
     Attributes:
         open_ends: (type if said, target or text, how) of each; one that is asked for twice is there twice.
         candidates: how many resources the caller knows that they could mean; None: none leads out.
     """
 
-    def __init__(self, resolver: "Resolver", full_url: str | None, known: Known) -> None:
+    def __init__(
+        self, resolver: "Resolver", full_url: str | None, known: Known, inside: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.open_ends: list[tuple[str | None, str, str]] = []
         self.candidates: int | None = None
-        self._resolver, self._full_url, self._known = resolver, full_url, known
+        self._resolver, self._full_url, self._known, self._inside = resolver, full_url, known, inside
 
     def __call__(self, reference: Reference) -> Resolved | None:
         """Resolve one reference; see `Resolver.resolve`."""
         resolved = self._resolver.resolve(reference, self._full_url)
-        if resolved is None or resolved.how not in OPEN_ENDS:
+        if resolved and resolved.how == "contained":
+            return resolved._replace(key=self._inside.get(resolved.reference or ""))
+        if resolved is None or resolved.key or resolved.how not in OPEN_ENDS:
             return resolved
         type_, target = target_type(reference), target_of(reference)
         self.open_ends.append((type_, target or text_of(reference), resolved.how))
         keys = self._known.get((type_ or "", target), ()) if target else ()
         self.candidates = (self.candidates or 0) + len(keys)
         return resolved._replace(key=keys[0]) if len(keys) == 1 else resolved
+
+    def link(self, url: str) -> Resolved | None:
+        """Resolve an element of type url: as FHIR says, an entry's fullUrl or an address relative to it.
+
+        A web page is no open end: nothing comes in for it.
+        """
+        return self._resolver.resolve(Reference(reference=url), self._full_url)
 
 
 def target_of(reference: Reference) -> str | None:

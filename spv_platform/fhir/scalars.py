@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _TIME = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d:(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII)
+#: Beyond it a scale is of no use, and must not be too great for its column.
+_MOST_SCALE = 10**6
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -80,8 +82,10 @@ def instant(text: str) -> datetime:
     return found.start
 
 
-def number(raw: bytes) -> tuple[float | None, str]:
-    """A JSON number as float and as sent. The float is None where it would be infinite.
+def number(raw: bytes) -> tuple[float | None, str, int]:
+    """A JSON number as float, as sent, and its scale: of 1.50 it is 2, of 1e3 it is -3.
+
+    The float is None where it would be infinite.
 
     Raises:
         ValueError: not a JSON number.
@@ -89,7 +93,9 @@ def number(raw: bytes) -> tuple[float | None, str]:
     if raw[:1] not in b"-0123456789" or not raw:
         raise ValueError("not a number")
     value = float(raw)
-    return value if math.isfinite(value) else None, raw.decode("ascii")
+    digits, _, exponent = raw.lower().partition(b"e")
+    scale = len(digits.partition(b".")[2]) - int(exponent or 0)
+    return value if math.isfinite(value) else None, raw.decode("ascii"), max(-_MOST_SCALE, min(scale, _MOST_SCALE))
 
 
 def _next_month(start: datetime) -> datetime:

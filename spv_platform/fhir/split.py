@@ -23,6 +23,7 @@ _OBJECTS_PER_ENTRY = 64
 class _Request(msgspec.Struct, gc=False):
     method: str | None = None
     url: str | None = None
+    if_none_exist: str | None = msgspec.field(default=None, name="ifNoneExist")
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -53,6 +54,7 @@ _bundle_decoder = msgspec.json.Decoder(_Bundle)
 _header_decoder = msgspec.json.Decoder(_Header)
 _typed_decoder = msgspec.json.Decoder(_Typed)
 _entry_decoder = msgspec.json.Decoder(_Entry)
+_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder(msgspec.Raw)
 #: What a reader raises on text that is not (this) JSON. `RecursionError`: nested too deep for it.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -65,6 +67,7 @@ class RawEntry:
     Attributes:
         index: 0-based number; blank lines of NDJSON have none.
         last_modified: `response.lastModified`, which history Bundles carry.
+        if_none_exist: the search by which a POST says that it is to do nothing if there is such a resource.
         problem: a reason code when the entry cannot be read; then `raw` is None.
     """
 
@@ -73,6 +76,7 @@ class RawEntry:
     method: str | None = None
     url: str | None = None
     last_modified: str | None = None
+    if_none_exist: str | None = None
     content: bytes | msgspec.Raw | None = None
     problem: str | None = None
 
@@ -87,7 +91,7 @@ class Split:
     """The entries of one object.
 
     Attributes:
-        kind: the Bundle's type, or `ndjson`.
+        kind: the Bundle's type, `ndjson` or `array`.
         timestamp: `Bundle.timestamp` as sent.
     """
 
@@ -96,13 +100,13 @@ class Split:
     entries: list[RawEntry]
 
 
-def split(data: bytes, content_type: str, max_entries: int) -> Split:
+def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = False) -> Split:
     """Split opened content into raw entries.
 
     NDJSON is told by its content type, or by its shape: one of the first two lines is a whole resource. Content that is
     one Bundle is a Bundle whatever it was said to be: taken for a line it would be one row, and its entries lost. A
-    UTF-8 byte order mark is skipped. An entry that cannot be read keeps its number and says why; its neighbours are not
-    touched.
+    JSON array of resources, which is no form of FHIR, is taken if `arrays` says so. A UTF-8 byte order mark is skipped.
+    An entry that cannot be read keeps its number and says why; its neighbours are not touched.
 
     Raises:
         PermanentError: empty_payload, not_json, not_a_bundle, unsupported_bundle_type, too_many_entries.
@@ -110,6 +114,8 @@ def split(data: bytes, content_type: str, max_entries: int) -> Split:
     data = data.removeprefix(_BOM)
     if not data or data.isspace():
         raise PermanentError("empty_payload")
+    if arrays and data.lstrip().startswith(b"["):
+        return _array(data, max_entries)
     said_lines = content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES
     bundle = None
     if data.count(b"{") <= max_entries * _OBJECTS_PER_ENTRY:
@@ -137,7 +143,7 @@ def _require_bundle(header: _Header) -> None:
 
 def _of_entry(index: int, entry: _Entry) -> RawEntry:
     request = entry.request or _Request()
-    found = RawEntry(index, entry.full_url, request.method, request.url)
+    found = RawEntry(index, entry.full_url, request.method, request.url, if_none_exist=request.if_none_exist)
     if entry.response is not None:
         found.last_modified = entry.response.last_modified
     raw = bytes(entry.resource)
@@ -196,6 +202,16 @@ def _is_json(data: bytes) -> bool:
     except _UNREADABLE:
         return False
     return True
+
+
+def _array(data: bytes, max_entries: int) -> Split:
+    try:
+        found = _array_decoder.decode(data)
+    except _UNREADABLE:
+        raise PermanentError("not_json") from None
+    if len(found) > max_entries:
+        raise PermanentError("too_many_entries", f"entry {max_entries}")
+    return Split("array", None, [_of_entry(number, _Entry(resource=raw)) for number, raw in enumerate(found)])
 
 
 def _looks_like_lines(data: bytes) -> bool:

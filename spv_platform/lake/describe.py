@@ -51,6 +51,7 @@ TELECOMS = pl.List(pl.Struct({"use": pl.String, "system": pl.String, "value": pl
 _QUANTITY: dict[str, pl.DataType] = {
     "_value": pl.Float64(),
     "_text": pl.String(),
+    "_scale": pl.Int64(),
     "_comparator": pl.String(),
     "_unit": pl.String(),
     "_unit_system": pl.String(),
@@ -65,6 +66,7 @@ COMPONENTS = pl.List(
             "value": CODINGS,
             "quantity_value": pl.Float64,
             "quantity_text": pl.String,
+            "quantity_scale": pl.Int64,
             "quantity_comparator": pl.String,
             "quantity_unit": pl.String,
             "quantity_unit_system": pl.String,
@@ -82,20 +84,23 @@ COMPONENTS = pl.List(
 #: Logical column type -> {suffix of the physical column: its Polars type}. An empty suffix is the column itself.
 #:
 #: ``time`` keeps the text as sent, its precision (year, month, day, second, subsecond) and the half-open interval it
-#: stands for. A time with a zone is in UTC; a date has no zone, its interval is in calendar time (nothing is guessed).
-#: ``decimal`` and ``quantity`` keep the number's text beside the float.
-#: ``reference`` keeps the text as sent, the key ``Type/id`` it resolves to, and how it was resolved.
+#: stands for. The precision says whether the zone is known: of seconds it is, and the interval is in UTC; of days it is
+#: not, and the interval is in calendar time (nothing is guessed).
+#: ``decimal`` and ``quantity`` keep the number's text and its scale (digits behind the point) beside the float.
+#: ``reference`` keeps the text as sent, the key ``Type/id`` it resolves to, and how it was resolved. ``links`` are the
+#: same for elements of type url.
 PHYSICAL: dict[str, dict[str, pl.DataType]] = {
     "string": {"": pl.String()},
     "strings": {"": pl.List(pl.String)},
     "boolean": {"": pl.Boolean()},
     "integer": {"": pl.Int64()},
-    "decimal": {"": pl.Float64(), "_text": pl.String()},
+    "decimal": {"": pl.Float64(), "_text": pl.String(), "_scale": pl.Int64()},
     "time": {"": pl.String(), **_INTERVAL, "_precision": pl.String()},
     "period": {"_from": pl.String(), "_to": pl.String(), **_INTERVAL},
     "codings": {"": CODINGS},
     "reference": {"": pl.String(), "_key": pl.String(), "_how": pl.String()},
     "references": {"": REFERENCES},
+    "links": {"": REFERENCES},
     "quantity": _QUANTITY,
     "components": {"": COMPONENTS},
     "identifiers": {"": IDENTIFIERS},
@@ -164,8 +169,12 @@ SYSTEM_COLUMNS: dict[str, pl.DataType] = {
     "digest": pl.String(),  # SHA-256 of the content without generated narrative, hex
     "profiles": pl.List(pl.String),
     "extension_urls": pl.List(pl.String),  # every extension url in the resource, sorted, with repetitions
+    # elements that have a reason for being absent instead of a value: JSON pointer, code (FHIR data-absent-reason)
+    "absent": pl.List(pl.Struct({"element": pl.String, "reason": pl.String})),
     "source_object": pl.String(),  # SHA-256 of the opened object, hex: with source_entry the pointer to the master
     "source_entry": pl.Int64(),  # 0-based entry of the Bundle, or line of the NDJSON
+    # `Type/id` of the resource that holds this one, whose id is then `id#own`, whose digest and times are the holder's
+    "container": pl.String(),
     "full_url": pl.String(),  # of the entry; kept for the types that references from elsewhere are looked up among
     "_landing_seq": pl.Int64(),  # the ledger's sequence number of the object
     "_batch_id": pl.String(),

@@ -36,6 +36,7 @@ class FeedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_entries: most entries of one object; the installation's limit if None.
         quarantine_limit: share of quarantined entries of a batch, 0 to 1, that the gate tolerates.
         content_types: media types that its objects may have; any if empty.
+        arrays: whether an object may be a JSON array of resources, which is no form of FHIR.
         layout: how its objects are named over time, see `ledger.layouts`: `any`, or a strftime pattern.
     """
 
@@ -45,6 +46,7 @@ class FeedContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_entries: _Limit | None = None
     quarantine_limit: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     content_types: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    arrays: bool = False
     layout: str = ANY
 
     def limits(self, settings: Settings) -> Limits:

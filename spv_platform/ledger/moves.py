@@ -134,7 +134,7 @@ def begin_attempt(cur: Cursor, batch_id: str, state: str) -> None:
     cur.execute("DELETE FROM ops.reference_queue WHERE object_seq = ANY(%s)", (unpublished,))
     cur.execute(
         "UPDATE ops.object SET state = %s, reason = NULL, entries = NULL, accepted = NULL, tombstones = NULL,"
-        " duplicates = NULL, superseded = NULL, quarantined = NULL, same_as = NULL"
+        " duplicates = NULL, superseded = NULL, quarantined = NULL, contained = NULL, same_as = NULL"
         " WHERE batch_id = %s AND state <> 'published'",
         (state, batch_id),
     )

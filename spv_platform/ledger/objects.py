@@ -174,6 +174,7 @@ def record_counts(
     duplicates: int,
     superseded: int,
     quarantined: int,
+    contained: int = 0,
     same_as: int | None = None,
 ) -> None:
     """Enter what was in an object. A run calls this after `batches.check` in the same transaction.
@@ -189,11 +190,12 @@ def record_counts(
         duplicates: entries that were there already.
         superseded: entries with a newer version in the same object.
         quarantined: entries set aside.
+        contained: rows of resources inside of accepted ones, beyond the entries.
         same_as: the published object with equal content.
     """
     cur.execute(
         "UPDATE ops.object SET plain_digest = %s, plain_bytes = %s, entries = %s, accepted = %s, tombstones = %s,"
-        " duplicates = %s, superseded = %s, quarantined = %s, same_as = %s WHERE seq = %s",
+        " duplicates = %s, superseded = %s, quarantined = %s, contained = %s, same_as = %s WHERE seq = %s",
         (
             plain_digest,
             plain_bytes,
@@ -203,6 +205,7 @@ def record_counts(
             duplicates,
             superseded,
             quarantined,
+            contained,
             same_as,
             seq,
         ),

@@ -38,7 +38,7 @@ def check_batch(cur: Cursor, held: Claim, files: Iterable[StagedFile], resource_
     """
     cur.execute(
         f"SELECT count(*) FILTER (WHERE ({BALANCES}) IS NOT TRUE),"  # noqa: S608  (text of ours)
-        " coalesce(sum(accepted + tombstones) FILTER (WHERE same_as IS NULL), 0)::bigint"
+        " coalesce(sum(accepted + tombstones + coalesce(contained, 0)) FILTER (WHERE same_as IS NULL), 0)::bigint"
         " FROM ops.object WHERE batch_id = %s AND state = 'staged'",
         (held.batch_id,),
     )
@@ -92,22 +92,23 @@ def filed_rows(cur: Cursor, tenant: str, upto_seq: int) -> dict[str, int]:
     return dict(cur.fetchall())
 
 
-def accepted_entries(cur: Cursor, tenant: str) -> int:
-    """Entries and deletions of the tenant's published objects, contents that landed more than once counted once.
+def accepted_rows(cur: Cursor, tenant: str) -> int:
+    """Rows that the tenant's published objects came to, contents that landed more than once counted once.
 
     As each object was last processed: what waits to be processed again does not count, nor what was refused then.
     """
     cur.execute(
-        "SELECT coalesce(sum(entries), 0)::bigint FROM (SELECT max(accepted + tombstones) AS entries FROM ops.object"
+        "SELECT coalesce(sum(rows), 0)::bigint FROM"
+        " (SELECT max(accepted + tombstones + coalesce(contained, 0)) AS rows FROM ops.object"
         " WHERE tenant = %s AND state = 'published' AND same_as IS NULL GROUP BY feed, plain_digest) AS contents",
         (tenant,),
     )
-    ((entries,),) = cur.fetchall()
-    return int(entries)
+    ((rows,),) = cur.fetchall()
+    return int(rows)
 
 
 def masters(cur: Cursor, tenant: str) -> list[tuple[str, str, str]]:
-    """Feed, content digest and batch of the objects that `accepted_entries` counts."""
+    """Feed, content digest and batch of the objects that `accepted_rows` counts."""
     cur.execute(
         "SELECT DISTINCT feed, plain_digest, batch_id FROM ops.object"
         " WHERE tenant = %s AND state = 'published' AND same_as IS NULL",

@@ -242,6 +242,7 @@ CREATE TABLE IF NOT EXISTS ops.history_refused (
 );
 
 -- Why a gate refused a batch: codes, places and counts; and which gates let it pass all the same, by decision.
+ALTER TABLE ops.object ADD COLUMN IF NOT EXISTS contained bigint; -- rows of resources inside of accepted ones
 ALTER TABLE ops.batch ADD COLUMN IF NOT EXISTS details jsonb;
 ALTER TABLE ops.batch ADD COLUMN IF NOT EXISTS waived text[] NOT NULL DEFAULT '{}';
 CREATE INDEX IF NOT EXISTS batch_set_aside ON ops.batch (tenant) WHERE state = 'set_aside';

@@ -20,8 +20,8 @@ How a column may identify a person: **direct identifier** (45 CFR 164.514(b)(2) 
 _RESOURCES = """## Resource tables
 One row per version of a FHIR resource, as its source sent it. Every one of these tables also has the system columns
 `source`, `resource_type`, `resource_id`, `patient_id`, `deleted`, `versioned`, `version_time`, `version_id`, `digest`,
-`profiles`, `extension_urls`, `source_object`, `source_entry`, `full_url` and, for the platform, `_landing_seq`,
-`_batch_id` and `_candidates`.
+`profiles`, `extension_urls`, `absent`, `container`, `source_object`, `source_entry`, `full_url` and, for the platform,
+`_landing_seq`, `_batch_id` and `_candidates`.
 A column of type time, quantity, reference and the like is several columns in the table; they are listed beside it.
 """
 _DERIVED = """## Patients and trials

@@ -33,7 +33,7 @@ def targets_of(tables: "Mapping[str, pl.DataFrame]", keys: TenantKeys) -> list[T
             continue
         rows = (
             tables[table]
-            .filter(pl.col("resource_type").is_in(SOUGHT_TYPES) & ~pl.col("deleted"))
+            .filter(pl.col("resource_type").is_in(SOUGHT_TYPES) & ~pl.col("deleted") & pl.col("container").is_null())
             .select(
                 "source",
                 "resource_type",

@@ -21,7 +21,7 @@ from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import TenantReader, reader
 from spv_platform.pipeline.states import States
-from spv_platform.view.facts import bearing, displaced, facts_of
+from spv_platform.view.facts import bearing, displaced, facts_of, movable
 from spv_platform.view.fold import fold
 from spv_platform.view.schema import VERSION_COLUMNS
 
@@ -110,7 +110,7 @@ def remake(platform: Platform, holding: Holding, published: TenantReader) -> Rem
         facts = states.named(pl.concat([facts_of(rows), told.filter(_bucket("patient_id", slices) == number)]))
         with platform.db.transaction() as cur:
             made += records.add_candidates(cur, claim, states.unlinked(fold(facts.clear(), facts)))
-        places = [frame.select(_HOME) for name, frame in rows.items() if name != "patient"]
+        places = [frame.select(_HOME) for frame in movable(rows).values()]
         pairs = homes.pairs_of(keys, pl.concat([told.clear().select(_HOME), *places]))
         sealed += homes.seal(keys, claim.tenant, published.seq + 1, pairs, len(sealed))
     return Remade(made, _unowned(tables, published), sealed)
@@ -131,7 +131,11 @@ def _slices(tables: Mapping[str, pl.LazyFrame], slices: int) -> Iterator[tuple[i
             parts = {name: rows.filter(bucket == number) for name, rows in zip(tables, read, strict=True)}
             yield (
                 number,
-                {name: versions(rows.lazy(), _HOME).collect() for name, rows in parts.items() if rows.height},
+                {
+                    name: versions(rows.lazy(), [*_HOME, "container"]).collect()
+                    for name, rows in parts.items()
+                    if rows.height
+                },
             )
 
 
@@ -139,9 +143,7 @@ def _told(tables: Mapping[str, pl.LazyFrame], published: TenantReader) -> pl.Dat
     """What records have to hear of versions that do not name them."""
     nothing = pl.DataFrame(schema=UNOWNED_VERSION.schema)
     found = [nothing]
-    for name, rows in tables.items():
-        if name == "patient":
-            continue
+    for name, rows in movable(tables).items():
         parts = max(1, ceil(published.stored_rows(name) / KEYS_AT_ONCE))
         contested = [
             rows.filter(_bucket("resource_id", parts) == part)
@@ -163,7 +165,7 @@ def _told(tables: Mapping[str, pl.LazyFrame], published: TenantReader) -> pl.Dat
 
 def _unowned(tables: Mapping[str, pl.LazyFrame], published: TenantReader) -> pl.DataFrame:
     """Versions that name no patient and that their table lacks."""
-    nobodys = (pl.col("patient_id").is_null()) & (pl.col("resource_type") != "Patient")
+    nobodys = (pl.col("patient_id").is_null()) & (pl.col("resource_type") != "Patient") & pl.col("container").is_null()
     rows = [frame.filter(nobodys).select(VERSION_COLUMNS) for frame in tables.values()]
     every = pl.concat([pl.LazyFrame(schema=UNOWNED_VERSION.schema), *rows]).unique().collect(engine="streaming")
     if UNOWNED_VERSION.name not in published.tables():

@@ -56,7 +56,7 @@ def _accounts(platform: Platform, tenant: str, deep: bool) -> Iterator[tuple[str
         strays = reconciliation.stray_objects(cur, tenant)
         publications = reconciliation.publication_rows(cur, tenant, RESOURCE_TABLE_NAMES)
         filed = reconciliation.filed_rows(cur, tenant, published.seq)
-        accepted = reconciliation.accepted_entries(cur, tenant) if deep else 0
+        accepted = reconciliation.accepted_rows(cur, tenant) if deep else 0
         masters = reconciliation.masters(cur, tenant) if deep else []
         approved = reconciliation.approved(cur, tenant)
     yield "published objects out of balance", 0, len(unbalanced)

@@ -56,6 +56,7 @@ class Outcome:
     tombstones: int = 0
     duplicates: int = 0
     superseded: int = 0
+    contained: int = 0
     quarantined: "Sequence[QuarantinedEntry]" = ()
     waiting: Sequence[Waiting] = ()
     tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
@@ -143,12 +144,12 @@ def _process(
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
-    outcome = _parse(platform, claim, known, opened, contract.limits(platform.settings).max_entries)
+    outcome = _parse(platform, claim, known, opened, contract)
     seen[item.feed, digest] = replace(outcome, tables={})
     return outcome
 
 
-def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", max_entries: int) -> Outcome:
+def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", contract: FeedContract) -> Outcome:
     from spv_platform.fhir.parse import parse_object
 
     item = known.item
@@ -160,7 +161,8 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", m
         landing_seq=item.seq,
         source_object=known.plain_digest,
         batch_id=claim.batch_id,
-        max_entries=max_entries,
+        max_entries=contract.limits(platform.settings).max_entries,
+        arrays=contract.arrays,
     )
     try:
         parsed = parse()
@@ -177,6 +179,7 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", m
         tombstones=parsed.tombstones,
         duplicates=parsed.duplicates,
         superseded=parsed.superseded,
+        contained=parsed.contained,
         quarantined=parsed.quarantined,
         waiting=healing.queued(platform.tenant_keys(item.tenant), parsed.references, meant),
         tables=parsed.tables,
@@ -253,6 +256,7 @@ def _record(cur: "Cursor", outcome: Outcome) -> None:
         tombstones=outcome.tombstones,
         duplicates=outcome.duplicates,
         superseded=outcome.superseded,
+        contained=outcome.contained,
         quarantined=outcome.quarantined_entries,
         same_as=outcome.same_as,
     )

@@ -15,7 +15,7 @@ from spv_platform.pipeline.catalog import UNOWNED_VERSION
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import TenantReader
 from spv_platform.pipeline.states import States
-from spv_platform.view.facts import displaced, versions_without_patient
+from spv_platform.view.facts import displaced, movable, versions_without_patient
 from spv_platform.view.schema import VERSION_COLUMNS
 
 _KEY = list(RESOURCE_KEY)
@@ -46,9 +46,7 @@ def find_elsewhere(platform: Platform, published: TenantReader, tables: dict[str
         if UNOWNED_VERSION.name in published.tables()
         else own.clear()
     )
-    # A Patient is the record of its own id, whatever its versions say.
-    rows = [frame.select(VERSION_COLUMNS) for name, frame in tables.items() if name != "patient"]
-    batch = pl.concat([own.clear(), *rows])
+    batch = pl.concat([own.clear(), *(frame.select(VERSION_COLUMNS) for frame in movable(tables).values())])
     pairs, known = homes.pairs_of(keys, batch), homes.known(platform, published.tenant)
     seen = known.lazy().join(pairs.lazy().select("key"), on="key", how="semi").collect()
     there = _held(platform, published.tenant, batch, seen.join(pairs, on=["key", "home"], how="anti"))

@@ -26,7 +26,8 @@ GATE = "staged_batch"
 EARLIEST_YEAR = 1900
 
 _SHA256_HEX = "^[0-9a-f]{64}$"
-_FHIR_ID = r"^[A-Za-z0-9\-.]{1,64}$"
+#: With the id of a contained resource behind that of its container.
+_FHIR_ID = r"^[A-Za-z0-9\-.]{1,64}(?:#[A-Za-z0-9\-.]{1,64})?$"
 #: Ways in which a reference may have no key: it waits in the queue, or its target lies in the resource itself.
 _WITHOUT_KEY = [*OPEN_ENDS, "contained"]
 

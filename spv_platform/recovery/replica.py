@@ -249,7 +249,7 @@ def _landed(platform: Platform, folder: Path, row: Row, formed: set[str]) -> Row
         return row
     in_batch = row["batch_id"] if row["batch_id"] in formed else None
     counts = ("plain_digest", "plain_bytes", "entries", "accepted", "tombstones", "duplicates", "superseded")
-    nothing = dict.fromkeys((*counts, "quarantined", "same_as", "contract", "reason"))
+    nothing = dict.fromkeys((*counts, "quarantined", "contained", "same_as", "contract", "reason"))
     return row | nothing | {"state": "landed", "batch_id": in_batch, "attempt": 0}
 
 

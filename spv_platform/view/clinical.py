@@ -8,7 +8,7 @@ confirmed; a medication counts as taken only by a statement, administration or d
 import polars as pl
 
 from spv_platform.view.codes import SYSTEMS, display, keys, lookup
-from spv_platform.view.rows import fact_rows, live, when_true
+from spv_platform.view.rows import fact_rows, live, own_type, when_true
 
 _UNVERIFIED = ("refuted", "entered-in-error", "differential", "provisional", "unconfirmed")
 _TAKEN = (
@@ -106,7 +106,7 @@ def stage_group(text: pl.Expr) -> pl.Expr:
 
 def facts_of_medications(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Medications; `status` says where it is from and its state, as in "request:active"."""
-    origin = pl.col("resource_type").str.strip_prefix("Medication").str.to_lowercase()
+    origin = own_type().str.strip_prefix("Medication").str.to_lowercase()
     status = pl.concat_str(origin, pl.lit(":"), pl.col("status").fill_null("unknown"))
     medications = fact_rows(
         live(rows).with_columns(_status=status),
@@ -195,7 +195,7 @@ def facts_of_encounters(rows: pl.DataFrame) -> list[pl.DataFrame]:
 def facts_of_consents(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Refusals of research use: active Consents of scope research whose provision denies."""
     research = keys("scope").list.eval(pl.element().str.ends_with("|research")).list.any()
-    denies = (pl.col("resource_type") == "Consent") & (pl.col("provision_type") == "deny") & research
+    denies = (own_type() == "Consent") & (pl.col("provision_type") == "deny") & research
     refused = live(rows).filter(denies.fill_null(False))
     opt_outs = fact_rows(
         refused,

@@ -23,19 +23,27 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
     "procedure": clinical.facts_of_procedures,
     "immunization": clinical.facts_of_immunizations,
     "encounter": clinical.facts_of_encounters,
+    "diagnostic_report": lambda _: [],
     "other_resource": clinical.facts_of_consents,
 }
 
-#: Tables of mixed types of which only some bear facts.
-_BEARING = {"other_resource": ("Consent",)}
+#: Tables of which only some rows bear facts. A report bears those of the results that it contains; one that is not
+#: final any more may have to take them back.
+_STILL = ("registered", "partial", "preliminary", "final")
+_BEARING = {
+    "other_resource": pl.col("resource_type") == "Consent",
+    "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False),
+}
+_STANDS_ALONE = pl.col("container").is_null()
+_HOLDER = pl.col("container").str.split_exact("/", 1).struct
 
 
 def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """The facts of resource versions.
 
     Args:
-        tables: rows by table name, each with its table's schema (`lake.tables`). Rows without `patient_id` are passed
-            over: see `versions_without_patient`.
+        tables: rows by table name, as `bearing` gave them. Rows without `patient_id` are passed over: see
+            `versions_without_patient`.
 
     Returns:
         A frame with `view.schema.SCHEMA`. Every version with a `patient_id` has at least one row: tombstones and
@@ -54,12 +62,30 @@ def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def bearing(tables: Mapping[str, Rows]) -> dict[str, Rows]:
-    """The rows from which facts can come, so that states do not fill up with rows that say nothing."""
-    return {
-        name: rows.filter(pl.col("resource_type").is_in(_BEARING[name])) if name in _BEARING else rows
-        for name, rows in tables.items()
-        if name in _EXTRACT
-    }
+    """The rows from which facts can come, so that states do not fill up with rows that say nothing.
+
+    A resource inside of another comes and goes with it, so its row gets the key of its container; `container` is then
+    its own key.
+    """
+    found = {}
+    for name, rows in tables.items():
+        if name not in _EXTRACT:
+            continue
+        kept = rows.filter(_BEARING[name]) if name in _BEARING else rows
+        found[name] = kept.with_columns(
+            resource_type=pl.coalesce(_HOLDER.field("field_0"), "resource_type"),
+            resource_id=pl.coalesce(_HOLDER.field("field_1"), "resource_id"),
+            container=pl.when(~_STANDS_ALONE).then(pl.concat_str("resource_type", pl.lit("/"), "resource_id")),
+        )
+    return found
+
+
+def movable(tables: Mapping[str, Rows]) -> dict[str, Rows]:
+    """The rows that may come to name another record; as `bearing` gave them.
+
+    A Patient is the record of its own id, whatever its versions say; one inside of another resource goes with that.
+    """
+    return {name: rows if name != "patient" else rows.filter(~_STANDS_ALONE) for name, rows in tables.items()}
 
 
 def versions_without_patient(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -72,7 +98,9 @@ def versions_without_patient(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame
         Distinct rows of `view.schema.VERSION_COLUMNS`, `patient_id` null.
     """
     versions = [
-        rows.filter(pl.col("patient_id").is_null() & (pl.col("resource_type") != "Patient")).select(VERSION_COLUMNS)
+        rows.filter(_STANDS_ALONE & pl.col("patient_id").is_null() & (pl.col("resource_type") != "Patient")).select(
+            VERSION_COLUMNS
+        )
         for rows in tables.values()
     ]
     return pl.concat([EMPTY.select(VERSION_COLUMNS), *versions]).unique()

@@ -33,6 +33,11 @@ def live(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(~pl.col("deleted"))
 
 
+def own_type() -> pl.Expr:
+    """The type of the resource itself: a row from inside of another resource has the key of that one."""
+    return pl.coalesce(pl.col("container").str.extract("^([^/]*)/"), "resource_type")
+
+
 def when_true(point: str, period: str = "") -> dict[str, pl.Expr]:
     """`time`, `time_start`, `time_end` from a `time` column, else from a `period` column.
 

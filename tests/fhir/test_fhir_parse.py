@@ -1,3 +1,4 @@
+import hashlib
 import json
 from datetime import datetime
 from typing import Any
@@ -148,6 +149,10 @@ def test_a_refused_version_does_not_supersede_a_good_one() -> None:
     assert counts(parsed) == (2, 1, 0, 0, 0, 1)
 
 
+def made_id(text: str) -> str:
+    return f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+
+
 @pytest.mark.parametrize(
     ("made", "id_"),
     [
@@ -157,7 +162,18 @@ def test_a_refused_version_does_not_supersede_a_good_one() -> None:
         (entry(patient(None), request={"method": "PUT", "url": "Patient/p8"}), "p8"),
         (entry(patient(None)), f"sha256-{digest(compact(json.dumps(patient(None)).encode()))[:40]}"),
         (entry(patient(None), "http://x.example/fhir/Group/p7"), None),
-        (entry(patient(None), request={"method": "PUT", "url": "Patient?identifier=1"}), None),
+        (
+            entry(patient(None), request={"method": "PUT", "url": "Patient?identifier=1"}),
+            made_id("Patient?identifier=1"),
+        ),
+        (
+            entry(patient(None, gender="male"), request={"method": "PUT", "url": "Patient?identifier=1"}),
+            made_id("Patient?identifier=1"),
+        ),
+        (
+            entry(patient(None), "urn:uuid:1", request={"method": "POST", "url": "Patient", "ifNoneExist": "a=1"}),
+            made_id("Patient?a=1"),
+        ),
     ],
 )
 def test_a_resource_without_an_id_takes_one_that_comes_again(made: Any, id_: str | None) -> None:

@@ -8,9 +8,10 @@ from fhir_samples import bundle, entry, observation, parse, patient, quick, reas
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spv_platform.fhir.digest import compact
 from spv_platform.fhir.frames import arrow_schema, frame_of
 from spv_platform.fhir.paths import getter_of, steps_of, struct_of
-from spv_platform.fhir.project import Projector, extension_urls
+from spv_platform.fhir.project import Projector, extensions_of
 from spv_platform.lake.describe import Table
 from spv_platform.lake.tables import TABLES
 
@@ -215,8 +216,30 @@ def test_extension_urls_are_found_at_any_depth() -> None:
         "attachment": {"url": "not this"},
     }
     text = json.dumps(raw).replace("1}", "1e400}").encode()
-    assert extension_urls(text) == ["a", "b", "c", "d"]
-    assert extension_urls(b'{"url":"x"}') is None
+    assert extensions_of(compact(text)) == (["a", "b", "c", "d"], None)
+
+
+def test_an_element_that_is_absent_for_a_reason_keeps_it() -> None:
+    def absent(reason: str) -> dict[str, Any]:
+        return {
+            "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": reason}]
+        }
+
+    found = row(
+        patient(
+            _birthDate=absent("unknown"),
+            name=[{"family": "x"}, {"given": [None, "y"], "_given": [absent("masked"), None]}],
+            contact=[{"relationship": [absent("asked-declined") | {"text": "x"}]}],
+        ),
+        "patient",
+    )
+    assert found["absent"] == [
+        {"element": "/birthDate", "reason": "unknown"},
+        {"element": "/contact/0/relationship/0", "reason": "asked-declined"},
+        {"element": "/name/1/given/0", "reason": "masked"},
+    ]
+    assert (found["birth_date"], row(patient(), "patient")["absent"]) == (None, None)
+    assert extensions_of(b'{"url":"x"}') == (None, None)
 
 
 @pytest.mark.parametrize("path", ["", ".", "a..b", "a|", "a b", "extension(x"])

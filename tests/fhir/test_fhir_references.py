@@ -21,7 +21,7 @@ RESOLVER = Resolver(
     [
         ("urn:uuid:aaaa", None, "Patient/p1", "urn"),
         ("urn:uuid:bbbb", None, None, "unresolved"),
-        ("urn:uuid:cccc", None, None, "unresolved"),
+        ("urn:uuid:cccc", None, None, "ambiguous"),
         ("urn:oid:1.2", None, None, "unresolved"),
         (BASE + "Patient/p2", None, "Patient/p2", "full_url"),
         (BASE + "Patient/p2/_history/3", None, "Patient/p2", "full_url"),

@@ -89,13 +89,24 @@ def test_a_day_lies_in_its_month_and_its_month_in_its_year(day: datetime) -> Non
     assert year.start <= month.start <= date.start < date.end <= month.end <= year.end
 
 
-@pytest.mark.parametrize("text", ["1.50", "-0", "0.00", "1e5", "12345678901234567890.123456789", "1E-7"])
-def test_a_number_keeps_its_text(text: str) -> None:
-    assert number(text.encode()) == (float(text), text)
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        ("1.50", 2),
+        ("-0", 0),
+        ("0.00", 2),
+        ("1e5", -5),
+        ("1.25e1", 1),
+        ("12345678901234567890.123456789", 9),
+        ("1E-7", 7),
+    ],
+)
+def test_a_number_keeps_its_text_and_its_scale(text: str, scale: int) -> None:
+    assert number(text.encode()) == (float(text), text, scale)
 
 
 def test_a_number_too_large_for_a_float_has_only_its_text() -> None:
-    assert number(b"1e400") == (None, "1e400")
+    assert number(b"1e400") == (None, "1e400", -400)
 
 
 @pytest.mark.parametrize("raw", [b"", b'"7.0"', b"null", b"true", b"{}", b"Infinity"])

@@ -44,6 +44,25 @@ def result(id_: str, patient_id: str, value: int, **more: Any) -> Resource:
     }
 
 
+def report(id_: str, patient_id: str, *results: Resource, **more: Any) -> Resource:
+    """A report that contains its results; they say of whom they are by it only."""
+    inside = [{key: value for key, value in each.items() if key != "subject"} for each in results]
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": id_,
+        "status": "final",
+        "code": {"text": "blood count"},
+        "subject": {"reference": f"Patient/{patient_id}"},
+        **({"contained": inside, "result": [{"reference": f"#{each['id']}"} for each in inside]} if inside else {}),
+        **more,
+    }
+
+
+def coded(code: str, resource: Resource) -> Resource:
+    """The resource about another LOINC code."""
+    return {**resource, "code": {"coding": [{"system": "http://loinc.org", "code": code}]}}
+
+
 def at(time: str, resource: Resource) -> Resource:
     """The resource with the time of its version."""
     return {**resource, "meta": {**resource.get("meta", {}), "lastUpdated": time}}

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipeline_bundles import at, bundle, deletes, patient, result
+from pipeline_bundles import at, bundle, coded, deletes, patient, report, result
 from pipeline_world import World, everything, ledger_of, records_of, tables_of
 
 from spv_platform.pipeline import stage
@@ -41,6 +41,11 @@ DATED: tuple[File, ...] = (
     ("emr", deletes("Patient/eve", timestamp=LATER)),
     ("emr", bundle(patient("eve", family="Eve"), result("of-eve", "eve", 4), timestamp=EARLY)),
     ("emr", bundle(at(EARLY, result("of-nobody", "nobody", 6)))),
+    # results inside of a report: one is corrected, one is taken back, one moves to another patient with its report
+    ("emr", bundle(at(EARLY, report("r", "ann", coded("1-8", result("a", "", 1)), coded("2-6", result("b", "", 2)))))),
+    ("emr", bundle(at(LATER, report("r", "ann", coded("1-8", result("a", "", 3)), status="corrected")))),
+    ("emr", bundle(at(EARLY, report("moved", "ann", coded("3-4", result("c", "", 4)))))),
+    ("emr", bundle(at(LATER, report("moved", "dan", coded("3-4", result("c", "", 4)), status="amended")))),
 )
 #: Resources for which nothing but landing decides.
 UNDATED: tuple[File, ...] = (
@@ -148,11 +153,20 @@ def test_a_person_whose_record_was_deleted_has_no_view_and_a_bare_record_has_one
     assert {"of-eve", "of-nobody"} <= set(values(either))
 
 
+def test_results_inside_of_a_report_come_and_go_with_it(either):
+    shown = {
+        name: {(result["codes"][0].rpartition("|")[2], result["value_number"]) for result in results}
+        for name, results in either.read("patient_view").select("name", "latest_results").iter_rows()
+    }
+    assert {pair for pair in shown["Ann-Married"] if pair[0] != "718-7"} == {("1-8", 3.0)}
+    assert [found for found in shown.values() if ("3-4", 4.0) in found] == [{("3-4", 4.0)}]
+
+
 def test_any_order_of_landing_gives_the_same_tables_where_versions_are_stated(new_world):
     straight = at_once(new_world(), DATED)
     mixed = DATED[1::2] + DATED[::2][::-1]
     assert tables_of(at_once(new_world(), mixed)) == tables_of(straight)
-    assert tables_of(processed(new_world(), DATED[::-1], [7, 7, 6], [1, 2, 0])) == tables_of(straight)
+    assert tables_of(processed(new_world(), DATED[::-1], [8, 8, 8], [1, 2, 0])) == tables_of(straight)
 
 
 _POOL = (DATED[0], DATED[1], DATED[12], DATED[13], DATED[5], DATED[6], UNDATED[1], UNDATED[0])

@@ -1,0 +1,170 @@
+"""Bundles as what they are: transactions, searches, histories, messages, documents; and what is none of them."""
+
+import json
+from typing import Any
+
+import pytest
+from fhir_samples import CANARY, bundle, delete, entry, observation, parse, patient, reasons, rows
+
+from spv_platform.errors import PermanentError
+from spv_platform.fhir.split import split
+
+PRACTITIONER = {"resourceType": "Practitioner", "identifier": [{"system": "urn:npi", "value": "1"}]}
+
+
+def create(resource: dict[str, Any], url: str, condition: str | None = None) -> dict[str, Any]:
+    asked = {"method": "POST", "url": resource["resourceType"]}
+    return entry(resource, url, request=asked | ({"ifNoneExist": condition} if condition else {}))
+
+
+def test_what_is_created_only_if_it_is_not_there_is_created_once_and_meant_by_all_its_names() -> None:
+    first = create(PRACTITIONER, "urn:uuid:a", "identifier=urn:npi|1")
+    again = create(PRACTITIONER | {"active": True}, "urn:uuid:b", "identifier=urn:npi|1")
+    seen = [
+        observation(f"o{number}", performer=[{"reference": name}])
+        for number, name in enumerate(("urn:uuid:a", "urn:uuid:b", "Practitioner?identifier=urn:npi|1"))
+    ]
+    parsed = parse(bundle(first, again, *map(entry, seen)))
+    assert (parsed.accepted, parsed.duplicates, parsed.balances, parsed.references) == (4, 1, True, [])
+    (made,) = rows(parsed, "other_resource")
+    keys = {row["performer"][0]["key"] for row in rows(parsed, "observation")}
+    assert keys == {f"Practitioner/{made['resource_id']}"}
+
+
+def test_the_same_condition_is_the_same_resource_in_every_object() -> None:
+    ids = {
+        rows(parse(bundle(create(PRACTITIONER | more, "urn:uuid:a", "identifier=urn:npi|1"))), "other_resource")[0][
+            "resource_id"
+        ]
+        for more in ({}, {"active": True})
+    }
+    assert len(ids) == 1
+
+
+def test_references_by_identifier_find_the_one_entry_that_has_it() -> None:
+    named = {"type": "Practitioner", "identifier": {"system": "urn:npi", "value": "1"}}
+    seen = observation("o", performer=[named, {"reference": "Organization?identifier=urn:npi|1"}])
+    parsed = parse(bundle(entry(seen), entry(PRACTITIONER | {"id": "d"})))
+    found = rows(parsed, "observation")[0]["performer"]
+    assert [(each["key"], each["how"]) for each in found] == [("Practitioner/d", "logical"), (None, "conditional")]
+    twice = parse(bundle(entry(seen), entry(PRACTITIONER | {"id": "d"}), entry(PRACTITIONER | {"id": "e"})))
+    assert rows(twice, "observation")[0]["performer"][0]["key"] is None
+
+
+def test_a_full_url_that_two_entries_have_is_ambiguous() -> None:
+    twins = [entry(patient(f"p{number}"), "urn:uuid:a") for number in range(2)]
+    (found,) = rows(parse(bundle(*twins, entry(observation("o", subject={"reference": "urn:uuid:a"})))), "observation")
+    assert found["patient_id"] is None
+    versions = [entry(patient("p", gender=gender), "urn:uuid:a") for gender in ("male", "female")]
+    (found,) = rows(
+        parse(bundle(*versions, entry(observation("o", subject={"reference": "urn:uuid:a"})))), "observation"
+    )
+    assert found["patient_id"] == "p"
+
+
+def test_links_to_oneself_and_in_circles_are_kept_as_they_are() -> None:
+    def linked(id_: str, *others: str) -> dict[str, Any]:
+        return entry(patient(id_, link=[{"other": {"reference": f"Patient/{o}"}, "type": "seealso"} for o in others]))
+
+    parsed = parse(bundle(linked("a", "a"), linked("b", "c"), linked("c", "b")))
+    found = {row["resource_id"]: [each["key"] for each in row["link_other"]] for row in rows(parsed, "patient")}
+    assert found == {"a": ["Patient/a"], "b": ["Patient/c"], "c": ["Patient/b"]}
+
+
+def test_addresses_of_documents_lead_to_entries_and_a_web_page_is_no_open_end() -> None:
+    document = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "content": [{"attachment": {"url": url}} for url in ("urn:uuid:b", "Binary/b", "https://example.org/a.pdf")],
+    }
+    binary = {"resourceType": "Binary", "id": "b", "contentType": "text/plain"}
+    parsed = parse(bundle(entry(document), entry(binary, "urn:uuid:b")))
+    (found,) = [row for row in rows(parsed, "other_resource") if row["resource_type"] == "DocumentReference"]
+    assert [(each["key"], each["how"]) for each in found["attachment"]] == [
+        ("Binary/b", "urn"),
+        ("Binary/b", "fallback"),
+        (None, "absolute"),
+    ]
+    assert parsed.references == []
+
+
+def test_a_delete_needs_nothing_but_its_address() -> None:
+    parsed = parse(bundle(delete("Patient/p1"), entry(patient("p2")), kind="batch"))
+    assert (parsed.tombstones, parsed.accepted, reasons(parsed)) == (1, 1, [])
+    gone = next(row for row in rows(parsed, "patient") if row["deleted"])
+    assert (gone["resource_id"], gone["versioned"], gone["version_time"]) == ("p1", False, None)
+
+
+@pytest.mark.parametrize("target", ["", "Patient", "Patient/", "Patient?name=x", "Nothing/1", "Patient/a/b"])
+def test_a_delete_of_nothing_in_particular_is_set_aside(target: str) -> None:
+    parsed = parse(bundle(delete(target), entry(patient("p2"))))
+    assert (parsed.accepted, parsed.quarantined_entries, parsed.balances) == (1, 1, True)
+
+
+def test_the_outcome_of_a_search_is_a_row_of_its_own_kind() -> None:
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "incomplete"}]}
+    parsed = parse(
+        bundle(
+            entry(patient("p1"), search={"mode": "match"}),
+            entry(observation("o1", subject={"reference": "Patient/p1"}), search={"mode": "include"}),
+            entry(outcome, search={"mode": "outcome"}),
+            kind="searchset",
+        )
+    )
+    assert (parsed.accepted, reasons(parsed)) == (3, [])
+    assert [row["resource_type"] for row in rows(parsed, "other_resource")] == ["OperationOutcome"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        ("message", {"resourceType": "MessageHeader", "eventUri": "urn:e", "source": {"endpoint": "urn:s"}}),
+        (
+            "document",
+            {
+                "resourceType": "Composition",
+                "status": "final",
+                "type": {"text": "x"},
+                "date": "2020",
+                "author": [{"reference": "Practitioner/1"}],
+                "title": "x",
+            },
+        ),
+    ],
+)
+def test_messages_and_documents_give_all_that_they_carry(kind: str, first: dict[str, Any]) -> None:
+    parsed = parse(bundle(entry(first, "urn:uuid:h"), entry(patient("p1"), "urn:uuid:p"), kind=kind))
+    assert (parsed.accepted, reasons(parsed)) == (2, [])
+
+
+def test_a_bundle_inside_of_content_is_set_aside_since_its_entries_would_be_one() -> None:
+    inner = json.loads(bundle(entry(patient(CANARY))))
+    parsed = parse(bundle(entry(inner), entry(patient("p1"))))
+    assert (reasons(parsed), parsed.accepted) == ([(0, "nested_bundle", "/resourceType")], 1)
+    assert CANARY not in repr(parsed.quarantined)
+
+
+def test_an_array_of_resources_is_taken_only_where_it_was_agreed_on() -> None:
+    data = json.dumps([patient("p1"), 5, observation("o1")]).encode()
+    with pytest.raises(PermanentError, match="not_a_bundle"):
+        split(data, "", 10)
+    found = split(data, "", 10, arrays=True)
+    assert (found.kind, [each.problem for each in found.entries]) == ("array", [None, "entry_not_object", None])
+    with pytest.raises(PermanentError, match="too_many_entries"):
+        split(data, "", 2, arrays=True)
+    with pytest.raises(PermanentError, match="not_json"):
+        split(data[:-1], "", 10, arrays=True)
+    assert split(bundle(entry(patient())), "", 10, arrays=True).kind == "transaction"
+
+
+def test_lines_that_are_blank_cut_off_or_of_something_else_cost_no_neighbour() -> None:
+    good = json.dumps(patient("p1"))
+    data = "\n".join([good, "", "  ", good[:20], '{"user": "x"}', "5", json.dumps(observation("o1"))]).encode()
+    parsed = parse(data, "application/fhir+ndjson")
+    assert reasons(parsed) == [
+        (1, "entry_not_json", ""),
+        (2, "no_resource_type", "/resourceType"),
+        (3, "entry_not_object", ""),
+    ]
+    assert (parsed.entries, parsed.accepted, parsed.balances) == (5, 2, True)

@@ -1,0 +1,105 @@
+"""Resources inside of others, and the drugs that medications refer to."""
+
+from typing import Any
+
+from fhir_samples import bundle, entry, observation, parse, patient, reasons, rows
+
+LOINC = {"coding": [{"system": "http://loinc.org", "code": "718-7"}]}
+ASPIRIN = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "1191"}], "text": "aspirin"}
+
+
+def report(*contained: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": "d1",
+        "status": "final",
+        "code": LOINC,
+        "subject": {"reference": "Patient/p1"},
+        "contained": list(contained),
+        "result": [{"reference": f"#{each['id']}"} for each in contained],
+        **more,
+    }
+
+
+def request(**more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/p1"},
+        **more,
+    }
+
+
+def medication(id_: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Medication", "id": id_, "code": ASPIRIN, **more}
+
+
+def test_a_contained_resource_is_a_row_that_names_its_container() -> None:
+    parsed = parse(bundle(entry(report(observation("o", valueString="x"), observation("o2", valueString="y")))))
+    assert (parsed.entries, parsed.accepted, parsed.contained, parsed.balances) == (1, 1, 2, True)
+    (held,) = rows(parsed, "diagnostic_report")
+    first, second = rows(parsed, "observation")
+    assert (first["resource_id"], second["resource_id"]) == ("d1#o", "d1#o2")
+    assert {row["container"] for row in (first, second)} == {"DiagnosticReport/d1"}
+    assert (held["container"], held["digest"]) == (None, first["digest"])
+    assert (first["value_string"], first["source_entry"]) == ("x", held["source_entry"])
+    assert held["result"] == [
+        {"reference": "#o", "key": "Observation/d1#o", "how": "contained"},
+        {"reference": "#o2", "key": "Observation/d1#o2", "how": "contained"},
+    ]
+
+
+def test_a_contained_resource_is_about_the_patient_of_its_container_unless_it_says_otherwise() -> None:
+    other = observation("o2", subject={"reference": "Patient/p2"})
+    parsed = parse(bundle(entry(report(observation("o"), other, medication("m")))))
+    assert [row["patient_id"] for row in rows(parsed, "observation")] == ["p1", "p2"]
+    assert rows(parsed, "other_resource")[0]["patient_id"] is None
+
+
+def test_inside_of_a_container_references_lead_to_siblings_and_to_the_container() -> None:
+    held = observation(
+        "o", derivedFrom=[{"reference": "#o2"}], focus=[{"reference": "#"}], specimen={"reference": "#x"}
+    )
+    first, _ = rows(parse(bundle(entry(report(held, observation("o2"))))), "observation")
+    assert first["derived_from"] == [{"reference": "#o2", "key": "Observation/d1#o2", "how": "contained"}]
+    assert first["focus"] == [{"reference": "#", "key": "DiagnosticReport/d1", "how": "contained"}]
+    assert (first["specimen"], first["specimen_key"], first["specimen_how"]) == ("#x", None, "contained")
+
+
+def test_a_contained_patient_is_the_record_of_what_names_it() -> None:
+    held = observation("o", contained=[patient("p", gender="female")], subject={"reference": "#p"})
+    parsed = parse(bundle(entry(held)))
+    assert rows(parsed, "observation")[0]["patient_id"] == "o#p"
+    (found,) = rows(parsed, "patient")
+    assert (found["resource_id"], found["patient_id"], found["gender"]) == ("o#p", "o#p", "female")
+
+
+def test_what_a_losing_or_refused_container_holds_loses_with_it() -> None:
+    old = report(observation("o", valueString="old"), meta={"lastUpdated": "2020-01-01T00:00:00Z"})
+    new = report(observation("o", valueString="new"), meta={"lastUpdated": "2021-01-01T00:00:00Z"})
+    bad = {**report(observation("o", status="nonsense")), "id": "d2"}
+    parsed = parse(bundle(entry(new), entry(old), entry(bad)))
+    assert reasons(parsed) == [(2, "not_in_value_set", "/contained/0/status")]
+    assert (parsed.accepted, parsed.superseded, parsed.contained, parsed.balances) == (1, 1, 1, True)
+    assert [row["value_string"] for row in rows(parsed, "observation")] == ["new"]
+
+
+def test_a_medication_has_the_code_of_the_drug_that_it_refers_to() -> None:
+    inside = request(contained=[medication("drug")], medicationReference={"reference": "#drug"})
+    beside = request(medicationReference={"reference": "Medication/m2"}) | {"id": "m2"}
+    own = request(medicationCodeableConcept={"text": "own"}) | {"id": "m3"}
+    nowhere = request(medicationReference={"reference": "Medication/m9"}) | {"id": "m4"}
+    parsed = parse(bundle(*map(entry, (inside, beside, own, nowhere, medication("m2")))))
+    found = {
+        row["resource_id"]: (row["code"] and row["code"][0]["code"], row["code_text"])
+        for row in rows(parsed, "medication")
+    }
+    assert found == {"m1": ("1191", "aspirin"), "m2": ("1191", "aspirin"), "m3": (None, "own"), "m4": (None, None)}
+
+
+def test_an_absent_contained_element_costs_nothing_and_one_without_an_id_is_numbered() -> None:
+    nameless = {key: value for key, value in observation(None).items() if key != "id"}
+    parsed = parse(bundle(entry({**report(), "contained": [nameless], "result": [{"display": "x"}]})))
+    assert rows(parsed, "observation")[0]["resource_id"] == "d1#0"
