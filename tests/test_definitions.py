@@ -114,6 +114,7 @@ def test_every_gate_is_a_blocking_check_and_standing_checks_block_nothing() -> N
     assert {(node.key.asset_key.to_user_string(), node.key.name): node.blocking for node in nodes} == {
         ("raw_bundles", "no_batch_is_set_aside"): False,
         ("decrypted_fhir", "staged_rows_are_plausible"): True,
+        ("decrypted_fhir", "feeds_bring_nothing_new"): False,
         ("patient_view", "every_person_has_one_view_with_a_source"): True,
         ("approved_patients", "approvals_keep_the_rules"): True,
         ("approved_patients", "the_ledger_balances"): False,
@@ -130,6 +131,7 @@ def test_a_run_of_a_batch_leads_through_the_gates_and_leaves_the_standing_check_
     nodes = [NodeHandle(node.name, None) for node in job.nodes]
     keys = {key for node in nodes for key in job.asset_layer.get_selected_entity_keys_for_node(node)}
     assert {key.name for key in keys if isinstance(key, dg.AssetCheckKey)} == {
+        "feeds_bring_nothing_new",
         "staged_rows_are_plausible",
         "every_person_has_one_view_with_a_source",
         "approvals_keep_the_rules",

@@ -19,6 +19,7 @@ from spv_platform.fhir import contract
 from spv_platform.fhir.contained import Part, names_of, parts_of, with_drug
 from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
+from spv_platform.fhir.elements_seen import ElementsSeen
 from spv_platform.fhir.frames import frame_of
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
@@ -84,6 +85,7 @@ class ParsedObject:
         contained: rows of resources inside of the accepted ones; they are no entries.
         quarantined: every problem of every entry that was set aside.
         references: what to look up elsewhere, sorted.
+        paths: (resource type, dotted path) of the elements that its resources have, as a sample tells.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -95,6 +97,7 @@ class ParsedObject:
     contained: int
     quarantined: list[QuarantinedEntry]
     references: list[QueuedReference]
+    paths: set[tuple[str, str]]
 
     @property
     def quarantined_entries(self) -> int:
@@ -191,6 +194,7 @@ def parse_object(
         contained=rows.contained(winners),
         quarantined=sorted(bad, key=lambda problem: (problem.entry, problem.pointer, problem.reason)),
         references=rows.references(winners),
+        paths=rows.seen.paths,
     )
 
 
@@ -232,6 +236,7 @@ class _Rows:
         self._drugs = drugs
         self._pending: dict[str, list[tuple[Any, ...]]] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {}
+        self.seen = ElementsSeen()
         self._open_ends: dict[int, list[_OpenEnd]] = {}
         self._contained: dict[int, int] = {}
 
@@ -258,6 +263,8 @@ class _Rows:
         for table, row in rows:
             self._append(table, row)
         self._contained[version.entry] = len(parts)
+        if version.resource_type not in contract.BY_SHAPE:
+            self.seen.look(version.resource_type, text)
         if resolve.open_ends:
             self._open_ends[version.entry] = resolve.open_ends
 

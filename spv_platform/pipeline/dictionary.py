@@ -7,6 +7,7 @@ import polars as pl
 from spv_platform.analytics.tables import TABLES as ANALYST_TABLES
 from spv_platform.lake.describe import DerivedTable, Phi, Table
 from spv_platform.lake.tables import TABLES as RESOURCE_TABLES
+from spv_platform.quality.drift import FEED_CONTENT
 from spv_platform.trials.tables import TABLES as TRIAL_TABLES
 from spv_platform.view.tables import PATIENT_VIEW
 
@@ -28,6 +29,8 @@ _DERIVED = """## Patients and trials
 Per key the row with the greatest `_seq`, the publication that wrote it, is the current one; with `deleted` there is
 none.
 """
+_FEEDS = """## Feeds
+"""
 _ANALYSTS = """## Analyst tables
 In `<tenant>/analytics/`, under a key of their own (`spv analytics key`). Made anew each night from the newest
 publication; persons who opted out of research are left out. Pseudonyms and shifts of dates are kept over builds.
@@ -40,6 +43,7 @@ def page() -> str:
     """The whole page."""
     parts = [_HEAD, _RESOURCES, *map(_resource, RESOURCE_TABLES), _DERIVED]
     parts += map(_derived, (PATIENT_VIEW, *TRIAL_TABLES))
+    parts += [_FEEDS, _derived(FEED_CONTENT)]
     parts += [_ANALYSTS, *map(_derived, ANALYST_TABLES)]
     return "\n".join(parts)
 

@@ -10,6 +10,7 @@ from spv_platform.ledger.db import Database
 from spv_platform.settings import Settings
 
 if TYPE_CHECKING:
+    import polars as pl
     from mypy_boto3_s3 import S3Client
     from pymongo import MongoClient
 
@@ -86,6 +87,11 @@ class Platform:
     @cached_property
     def homes(self) -> "dict[str, Kept]":
         """By tenant, which records hold which resources, as far as this process has read it: see `pipeline.homes`."""
+        return {}
+
+    @cached_property
+    def feed_content(self) -> "dict[str, tuple[Any, pl.DataFrame]]":
+        """By tenant, what its feeds are made of, as far as this process has read it: see `pipeline.drift`."""
         return {}
 
     def tenant_keys(self, tenant: str) -> TenantKeys:

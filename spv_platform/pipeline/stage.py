@@ -6,7 +6,7 @@ aside with its reason and the batch goes on without it.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ class Outcome:
 
     Attributes:
         same_as: the object that has the same content and counts as its first; then every entry is a duplicate.
+        paths: the elements that its resources have, see `fhir.elements_seen`.
         tables: the rows of its accepted entries and tombstones.
     """
 
@@ -59,6 +60,7 @@ class Outcome:
     contained: int = 0
     quarantined: "Sequence[QuarantinedEntry]" = ()
     waiting: Sequence[Waiting] = ()
+    paths: Set[tuple[str, str]] = frozenset()
     tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
 
     @property
@@ -105,6 +107,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         staging.add(outcome.tables)
         done.append(replace(outcome, tables={}))
     staging.flush()
+    _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
         dropped = publications.drop_attempts(cur, claim.batch_id)
@@ -182,15 +185,22 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", c
         contained=parsed.contained,
         quarantined=parsed.quarantined,
         waiting=healing.queued(platform.tenant_keys(item.tenant), parsed.references, meant),
+        paths=parsed.paths,
         tables=parsed.tables,
     )
 
 
 class Staging:
-    """Gathers frames per table and writes each table's file when it has so many rows or bytes."""
+    """Gathers frames per table and writes each table's file when it has so many rows or bytes.
+
+    Attributes:
+        files: those written.
+        content: what the written rows of resources are made of, see `quality.drift`.
+    """
 
     def __init__(self, platform: Platform, claim: Claim, rows_per_file: int = ROWS_PER_FILE) -> None:
         self.files: list[StagedFile] = []
+        self.content: list[pl.DataFrame] = []
         self._rows_per_file = rows_per_file
         self._platform, self._claim = platform, claim
         self._frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
@@ -218,13 +228,20 @@ class Staging:
         import polars as pl
 
         from spv_platform.lake.stage import stage
+        from spv_platform.lake.tables import TABLES
+        from spv_platform.quality.drift import vocabulary
+
+        resource_tables = {table.name: table for table in TABLES}
 
         def write(name: str) -> "StagedFile":
+            rows = pl.concat(self._frames.pop(name))
+            if name in resource_tables:
+                self.content.append(vocabulary(resource_tables[name], rows))
             return stage(
                 self._platform.lake,
                 self._claim.tenant,
                 name,
-                pl.concat(self._frames.pop(name)),
+                rows,
                 batch_id=self._claim.batch_id,
                 attempt=self._claim.attempt,
                 part=self._parts[name],
@@ -236,6 +253,22 @@ class Staging:
             self.files.append(file)
             self._parts[file.table] += 1
             self._bytes[file.table] = 0
+
+
+def _stage_content(platform: Platform, claim: Claim, staging: Staging, outcomes: list[Outcome]) -> None:
+    """Stage what the feeds are made of, as far as it is new."""
+    import polars as pl
+
+    from spv_platform.pipeline.drift import unseen
+    from spv_platform.quality.drift import FEED_CONTENT, elements
+
+    paths: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for outcome in outcomes:
+        paths[outcome.item.feed] |= outcome.paths
+    found = [*staging.content, *(elements(feed, each) for feed, each in paths.items())]
+    if found:
+        staging.add({FEED_CONTENT.name: unseen(platform, claim, pl.concat(found))})
+        staging.flush()
 
 
 def _record(cur: "Cursor", outcome: Outcome) -> None:

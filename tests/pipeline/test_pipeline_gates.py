@@ -20,7 +20,7 @@ from spv_platform.quality import expectations
 from spv_platform.sample import bundles
 
 CANARY = "zqxgateqxz"
-BAD = bundle({**patient("ann", family=CANARY), "gender": CANARY})
+BAD = bundle(patient("ann", family=CANARY, birth="1850-05-05"))
 SSN_CODE = "078-05-1120"
 
 
@@ -107,8 +107,8 @@ def test_a_released_batch_is_judged_again_and_a_waiver_lets_it_pass_once(world: 
     deciding.release(world.platform, batch.batch_id, waive=True, who="ann")
     assert again(world)
     assert reasons(world)["bad"] == ("published", None)
-    assert list(world.read("patient")["gender"]) == [CANARY]
-    other = refuse(world, "other", bundle({**patient("ben"), "gender": "M"}))
+    assert list(world.read("patient")["birth_date"]) == ["1850-05-05"]
+    other = refuse(world, "other", bundle(patient("ben", birth="1850-05-05")))
     assert detail(world, other)["state"] == "set_aside"
     audit = world.rows("SELECT who, action, tenant, what FROM ops.audit WHERE action LIKE 'batch %%' ORDER BY id")
     assert audit == [

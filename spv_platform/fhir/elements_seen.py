@@ -1,0 +1,64 @@
+"""Which elements the resources of an object have, as a sample tells: the paths, never a value.
+
+Of each type the first resources of an object are looked at, and then each so many. A path is that of FHIR, so it names
+nobody: what FHIR does not know has been refused.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+_FIRST = 10
+_THEN_EACH = 8
+_NAME = re.compile(rb'"(\w+)":')
+#: Sets of names whose paths are remembered; when there are so many, they are forgotten together.
+_MOST_KNOWN = 20_000
+
+_decode = msgspec.json.Decoder().decode
+_known: dict[tuple[str, frozenset[bytes]], frozenset[str]] = {}
+
+
+class ElementsSeen:
+    """Collects the paths of one object's resources.
+
+    Attributes:
+        paths: (resource type, dotted path) of every element seen.
+    """
+
+    def __init__(self) -> None:
+        self.paths: set[tuple[str, str]] = set()
+        self._counts: Counter[str] = Counter()
+
+    def look(self, resource_type: str, text: bytes) -> None:
+        """Look at a resource, or pass it over.
+
+        Args:
+            resource_type: of R4, with elements that FHIR knows.
+            text: its compact JSON.
+        """
+        count = self._counts[resource_type]
+        self._counts[resource_type] = count + 1
+        if count >= _FIRST and count % _THEN_EACH:
+            return
+        # the same names are, nearly always, the same paths: most of the work is done once a process
+        names = (resource_type, frozenset(_NAME.findall(text)))
+        found = _known.get(names)
+        if found is None:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            found = _known[names] = frozenset(_paths(_decode(text), ""))
+        self.paths.update((resource_type, path) for path in found)
+
+
+def _paths(value: Any, at: str) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*(_paths(part, at) for part in value))
+    if not isinstance(value, dict):
+        return {at}
+    found = {at} if at else set()
+    for name, part in value.items():
+        if at or name != "resourceType":
+            found |= _paths(part, f"{at}.{name}" if at else name)
+    return found

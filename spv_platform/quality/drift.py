@@ -1,0 +1,77 @@
+"""What the content of a feed is made of, so that what is new in it can be told: the drift radar.
+
+What belongs here: the table `feed_content` and what goes into it. What does not: what is new and who is told
+(`pipeline.drift`).
+"""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from spv_platform.lake.describe import CODINGS, DerivedColumn, DerivedTable, Phi, Table
+
+FEED_CONTENT = DerivedTable(
+    "feed_content",
+    ("source", "kind", "resource_type", "value"),
+    (
+        DerivedColumn("source", pl.String(), "The feed.", Phi.NONE),
+        DerivedColumn(
+            "kind", pl.String(), "element, extension, profile, code system or unit; elements by a sample.", Phi.NONE
+        ),
+        DerivedColumn("resource_type", pl.String(), "The FHIR type in which it was seen.", Phi.NONE),
+        DerivedColumn(
+            "value", pl.String(), "Dotted path, url, system, or unit as sent (its code, else its words).", Phi.CLINICAL
+        ),
+    ),
+    "What a feed's content has been made of so far, since when is told by the publication in `_seq`.",
+)
+COLUMNS = [column.name for column in FEED_CONTENT.columns]
+_KINDS = ("element", "extension", "profile", "code system", "unit")
+
+
+def vocabulary(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """Extension urls, profiles, code systems and units of a table's rows, each once.
+
+    Args:
+        table: as described.
+        rows: of its schema.
+
+    Returns:
+        The columns of `FEED_CONTENT` that are its key.
+    """
+    found = [pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.String))]
+    for kind, values in _values(table):
+        each = rows.select("source", "resource_type", value=values).filter(pl.col("value").list.len() > 0)
+        if each.height:
+            found.append(
+                each.explode("value").drop_nulls().unique().select("source", pl.lit(kind).alias("kind"), *COLUMNS[2:])
+            )
+    return pl.concat(found).unique()
+
+
+def elements(source: str, paths: set[tuple[str, str]]) -> pl.DataFrame:
+    """The same columns for elements, given (resource type, path)."""
+    rows = [(source, "element", resource_type, path) for resource_type, path in sorted(paths)]
+    return pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+
+
+def _values(table: Table) -> Iterator[tuple[str, pl.Expr]]:
+    yield "extension", pl.col("extension_urls")
+    yield "profile", pl.col("profiles")
+    part = pl.element().struct
+    for column in table.columns:
+        for name, dtype in column.physical.items():
+            if dtype == CODINGS:
+                yield "code system", pl.col(name).list.eval(part.field("system"))
+            if name.endswith("_unit"):
+                yield "unit", pl.concat_list(pl.coalesce(f"{name}_code", name))
+        if column.type == "components":
+            for field in ("code", "value"):
+                systems = part.field(field).list.eval(part.field("system"))
+                yield "code system", pl.col(column.name).list.eval(systems.list.explode())
+            yield (
+                "unit",
+                pl.col(column.name).list.eval(
+                    pl.coalesce(part.field("quantity_unit_code"), part.field("quantity_unit"))
+                ),
+            )
