@@ -7,9 +7,6 @@ What belongs here: when to compact, and how. What does not: pinning the new vers
 """
 
 from dataclasses import dataclass
-from functools import reduce
-from math import ceil
-from operator import xor
 from uuid import uuid4
 
 import polars as pl
@@ -17,7 +14,6 @@ import polars as pl
 from spv_platform.errors import TransientError
 from spv_platform.lake.publish import commit_files
 from spv_platform.lake.read import Reader
-from spv_platform.lake.spec import TableSpec
 from spv_platform.lake.stage import StagedFile
 from spv_platform.lake.store import Lake, store_errors
 
@@ -26,8 +22,10 @@ from spv_platform.lake.store import Lake, store_errors
 _TAIL_SHARE = 0.25
 _LEAST_TAIL_ROWS = 20_000
 _MOST_TAIL_FILES = 500
-#: Rows whose keys are decided at once, each part into a file of its own: it takes some 300 bytes a row.
-ROWS_AT_ONCE = 2_000_000
+#: Rows whose keys are decided at once, and that are written into one file: it takes about two kilobytes a row.
+ROWS_AT_ONCE = 250_000
+#: Rows that a reader holds at once of each file that it reads.
+_ROW_GROUP = 65_536
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ def compact(lake: Lake, tenant: str, table: str, reader: Reader) -> Base:
     place = f"table {table}"
     try:
         with store_errors(place):
-            parts = max(1, ceil(reader.stored_rows(table) / ROWS_AT_ONCE))
-            files = [_write(lake, tenant, table, reader, _part(lake.spec(table), part, parts)) for part in range(parts)]
+            files = [
+                _write(lake, tenant, table, rows) for rows in reader.merged_in_slices(table, rows_at_once=ROWS_AT_ONCE)
+            ]
             handle = lake.ensure_table(tenant, "current", table)
             version = commit_files(lake, tenant, "current", handle, files, "overwrite")
     except CommitFailedError as error:
@@ -69,23 +68,17 @@ def compact(lake: Lake, tenant: str, table: str, reader: Reader) -> Base:
     return Base(version, sum(file.rows for file in files), sum(file.bytes for file in files))
 
 
-def _part(spec: TableSpec, part: int, parts: int) -> pl.Expr | None:
-    """The condition on keys that makes one of so many parts; the versions of a key are in one."""
-    if parts == 1:
-        return None
-    return reduce(xor, (pl.col(name).hash() for name in spec.key)) % parts == part
-
-
-def _write(lake: Lake, tenant: str, table: str, reader: Reader, keys: pl.Expr | None) -> StagedFile:
+def _write(lake: Lake, tenant: str, table: str, rows: pl.LazyFrame) -> StagedFile:
     path = f"{uuid4().hex}.parquet"
     url = lake.url(tenant, "current", table, path)
-    reader.merged(table, keys).sink_parquet(
+    rows.sink_parquet(
         url,
         compression="zstd",
         compression_level=1,
+        row_group_size=_ROW_GROUP,
         statistics=True,
         maintain_order=False,
         storage_options=lake.storage_options(tenant),
     )
-    rows = pl.scan_parquet(url, glob=False, storage_options=lake.storage_options(tenant))
-    return StagedFile(table, path, int(rows.select(pl.len()).collect().item()), lake.size(tenant, url))
+    written = pl.scan_parquet(url, glob=False, storage_options=lake.storage_options(tenant))
+    return StagedFile(table, path, int(written.select(pl.len()).collect().item()), lake.size(tenant, url))

@@ -8,14 +8,17 @@ What belongs here: from files to rows. What does not: which row wins (`lake.winn
 (`lake.compact`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from operator import xor
 
 import polars as pl
 
 from spv_platform.lake.spec import TableSpec
 from spv_platform.lake.store import Kind, Lake, store_errors
-from spv_platform.lake.winners import RULE_COLUMNS, latest, survivors
+from spv_platform.lake.winners import DECIDED_BY, RULE_COLUMNS, latest, survivors
 
 _ROW = "__row"
 
@@ -53,24 +56,94 @@ def merged(
 
     Only keys for which `keys`, a condition on the key's columns, holds.
     """
-    old = _where(_base(lake, tenant, spec, base), keys)
+    merge = _Merge(lake, tenant, spec, base, tail, keys)
     if not tail:
-        return old
-    urls = [lake.url(tenant, "log", spec.name, path) for path in set(tail)]
-    new = _where(_scan(lake, tenant, "log", spec.name, urls), keys)
-    flags = [name for name in spec.base_schema if name not in spec.schema]
-    if base is None:
-        return _by_row(spec, new, flags, lambda rows: _decide(spec, rows))
-    touched = new.select(spec.key).unique()
-    unflagged = [pl.lit(None, dtype=spec.base_schema[name]).alias(name) for name in flags]
-    both = pl.concat([old, new.with_columns(unflagged)])
+        return merge.old
+    # Left to itself the join may hold the wide side in memory.
+    rows = pl.concat([merge.old, merge.new]).with_row_index(_ROW)
+    return merge.picked(rows, merge.chosen(rows))
 
-    def decide(rows: pl.LazyFrame) -> pl.LazyFrame:
-        kept = rows.join(touched, on=spec.key, how="anti")
-        again = rows.join(touched, on=spec.key, how="semi").drop(flags)
-        return pl.concat([_set(spec, part, flags) for part in (kept, _decide(spec, again))])
 
-    return _by_row(spec, both, flags, decide)
+def merged_in_slices(
+    lake: Lake, tenant: str, spec: TableSpec, base: int | None, tail: Sequence[str], rows_at_once: int
+) -> Iterator[pl.LazyFrame]:
+    """The rows of the next base, so many at a time; the memory it takes grows by some ten bytes a row.
+
+    First so many keys at a time are decided, then so many rows at a time are picked.
+    """
+    merge = _Merge(lake, tenant, spec, base, tail, None)
+    heights = [int(rows.select(pl.len()).collect().item()) for rows in (merge.old, merge.new)]
+    if sum(heights) <= rows_at_once:
+        yield merged(lake, tenant, spec, base, tail)
+        return
+    parts = ceil(sum(heights) / rows_at_once)
+    rows = pl.concat([merge.old, merge.new]).with_row_index(_ROW)
+    number = reduce(xor, (pl.col(name).hash() for name in spec.key)) % parts
+    small = [pl.col(pl.String).cast(pl.Enum(DECIDED_BY))]
+    chosen = pl.concat(
+        merge.chosen(rows.filter(number == part)).with_columns(small).collect(engine="streaming")
+        for part in range(parts)
+    ).sort(_ROW)
+    start = 0
+    for scan, height in zip((merge.old, merge.new), heights, strict=True):
+        for first in range(0, height, rows_at_once):
+            piece = scan.slice(first, rows_at_once).with_row_index(_ROW, offset=start + first)
+            here = pl.col(_ROW).is_between(start + first, start + first + rows_at_once - 1)
+            yield merge.picked(piece, chosen.filter(here).lazy().with_columns(pl.col(pl.Enum).cast(pl.String)))
+        start += height
+
+
+class _Merge:
+    """A base and its tail, and which of their rows the next base has.
+
+    Attributes:
+        old: the rows of the base.
+        new: those of the tail, in the same columns. Their concatenation gives its rows in the same order each time.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        tenant: str,
+        spec: TableSpec,
+        base: int | None,
+        tail: Sequence[str],
+        keys: pl.Expr | None,
+    ) -> None:
+        urls = [lake.url(tenant, "log", spec.name, path) for path in set(tail)]
+        self._spec, self._has_base = spec, base is not None
+        self._flags = [name for name in spec.base_schema if name not in spec.schema]
+        unflagged = [pl.lit(None, dtype=spec.base_schema[name]).alias(name) for name in self._flags]
+        self.old = _where(_base(lake, tenant, spec, base), keys)
+        self.new = _where(_scan(lake, tenant, "log", spec.name, urls), keys).with_columns(unflagged)
+
+    def chosen(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """The numbers of the rows that are kept, with flags and first landings, decided over the rule's columns.
+
+        Args:
+            rows: of base and tail with their numbers, all versions of a key or none.
+        """
+        rule = RULE_COLUMNS if self._spec.order == "resource" else ("_seq", "deleted")
+        present = rows.collect_schema()
+        needed = dict.fromkeys((*self._spec.key, *(name for name in (*rule, *self._flags) if name in present)))
+        narrow = rows.select(_ROW, *needed)
+        if not self._has_base:
+            return self._set(_decide(self._spec, narrow.drop(self._flags)))
+        # only keys that the tail touches are decided again
+        touched = self.new.select(self._spec.key).unique()
+        kept = narrow.join(touched, on=self._spec.key, how="anti")
+        again = narrow.join(touched, on=self._spec.key, how="semi").drop(self._flags)
+        return pl.concat([self._set(kept), self._set(_decide(self._spec, again))])
+
+    def picked(self, rows: pl.LazyFrame, chosen: pl.LazyFrame) -> pl.LazyFrame:
+        """The wide rows of the chosen numbers."""
+        wide = rows.drop(name for name in chosen.collect_schema() if name in rows.collect_schema() and name != _ROW)
+        joined = wide.join(chosen, on=_ROW, how="inner", build_side="force_right")
+        return joined.select(*self._spec.schema, *self._flags)
+
+    def _set(self, decided: pl.LazyFrame) -> pl.LazyFrame:
+        """The row numbers of a decision, and the columns that it sets."""
+        return decided.select(_ROW, *self._flags, *(["_landing_seq"] if self._spec.order == "resource" else []))
 
 
 @dataclass(frozen=True)
@@ -105,6 +178,11 @@ class Reader:
         """The rows of the table's next base; see the function of that name."""
         base, tail = self._parts(table)
         return merged(self.lake, self.tenant, self.lake.spec(table), base, tail, keys)
+
+    def merged_in_slices(self, table: str, rows_at_once: int) -> Iterator[pl.LazyFrame]:
+        """The same, so many rows at a time; see the function of that name."""
+        base, tail = self._parts(table)
+        return merged_in_slices(self.lake, self.tenant, self.lake.spec(table), base, tail, rows_at_once)
 
     def stored_rows(self, table: str) -> int:
         """Rows of the table's log at its pinned version, by the statistics of its files."""
@@ -163,25 +241,3 @@ def _decide(spec: TableSpec, rows: pl.LazyFrame) -> pl.LazyFrame:
         return survivors(rows, spec.key)
     alive = pl.col("deleted").ne_missing(True) if "deleted" in spec.schema else pl.lit(True)
     return latest(rows, spec.key).with_columns(current=alive)
-
-
-def _by_row(
-    spec: TableSpec, frame: pl.LazyFrame, flags: Sequence[str], decide: Callable[[pl.LazyFrame], pl.LazyFrame]
-) -> pl.LazyFrame:
-    """Pick rows of a scan by a decision over the columns of the rule; the decision sets the flags and first landings.
-
-    The frame is evaluated twice and must give its rows in the same order: scans and their concatenation do.
-    """
-    rows = frame.with_row_index(_ROW)
-    rule = RULE_COLUMNS if spec.order == "resource" else ("_seq", "deleted")
-    present = frame.collect_schema()
-    needed = dict.fromkeys((*spec.key, *(name for name in (*rule, *flags) if name in present)))
-    chosen = _set(spec, decide(rows.select(_ROW, *needed)), flags)
-    wide = rows.drop(name for name in chosen.collect_schema() if name in present)
-    # Left to itself the join may hold the wide side in memory.
-    return wide.join(chosen, on=_ROW, how="inner", build_side="force_right").select(*spec.schema, *flags)
-
-
-def _set(spec: TableSpec, decided: pl.LazyFrame, flags: Sequence[str]) -> pl.LazyFrame:
-    """The row numbers of a decision, and the columns that it sets."""
-    return decided.select(_ROW, *flags, *(["_landing_seq"] if spec.order == "resource" else []))

@@ -28,6 +28,8 @@ _REPRESENTATIVE = {
     "source_entry": False,
     "_batch_id": False,
 }
+#: Why the best version is before the next: see `winners`.
+DECIDED_BY = ("only", "version", "landing", "digest")
 #: All columns beside the key that the rule looks at.
 RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted")
 _LANDING, _ENTRY = "__landing", "__entry"
