@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from spv_platform.fhir.datatypes import Concept
+from spv_platform.fhir.frames import Row
 from spv_platform.fhir.kinds import codings_of
 from spv_platform.fhir.project import Version
 from spv_platform.lake.tables import MEDICATION
@@ -31,8 +32,8 @@ class _Drug(msgspec.Struct, gc=False):
 _head_decoder = msgspec.json.Decoder(_Head)
 _container_decoder = msgspec.json.Decoder(_Container)
 _drug_decoder = msgspec.json.Decoder(_Drug)
-_COLUMNS = list(MEDICATION.schema)
-_CODE, _TEXT, _DRUG = (_COLUMNS.index(name) for name in ("code", "code_text", "medication_key"))
+_COLUMNS = [column.name for column in MEDICATION.columns]
+_CODE, _TEXT, _DRUG = (_COLUMNS.index(name) for name in ("code", "code_text", "medication"))
 
 
 class Part(NamedTuple):
@@ -75,19 +76,18 @@ def names_of(version: Version, parts: list[Part]) -> dict[str, str]:
     return {"#": f"{version.resource_type}/{version.resource_id}", **inside}
 
 
-def with_drug(row: tuple[Any, ...], drugs: dict[str, bytes | msgspec.Raw]) -> tuple[Any, ...]:
+def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:
     """A row of table `medication` with the codes of the Medication that it refers to, if it states none itself.
 
     Args:
-        row: in the order of the table's schema.
+        row: as projected.
         drugs: JSON text of the Medications that are known, by key.
     """
-    text = drugs.get(row[_DRUG] or "")
-    if text is None or row[_CODE] or row[_TEXT]:
+    systems, cells = row
+    stated = dict(cells)
+    _, key, _ = stated.get(_DRUG, (None, None, None))
+    text = drugs.get(key or "")
+    if text is None or _CODE in stated or _TEXT in stated:
         return row
     code = _drug_decoder.decode(text).code
-    if code is None:
-        return row
-    filled = list(row)
-    filled[_CODE], filled[_TEXT] = codings_of(code), code.text
-    return tuple(filled)
+    return row if code is None else (systems, [*cells, (_CODE, (codings_of(code),)), (_TEXT, (code.text,))])

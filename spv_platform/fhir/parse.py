@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,7 @@ from spv_platform.fhir.contained import Part, names_of, parts_of, with_drug
 from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.elements_seen import ElementsSeen
-from spv_platform.fhir.frames import frame_of
+from spv_platform.fhir.frames import Row, TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, projector_of
@@ -29,9 +30,6 @@ from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
 from spv_platform.lake.tables import MEDICATION, TABLES, table_of
-
-#: Rows of Python values that are held before they become a frame.
-CHUNK_ROWS = 10_000
 
 _PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
 
@@ -76,7 +74,7 @@ class ParsedObject:
     """All that one object holds.
 
     Attributes:
-        tables: frames by table name, each with the table's schema; tables without rows are left out.
+        rows: by table name; tables without rows are left out.
         entries: how many entries came in.
         accepted: rows that hold a resource.
         tombstones: rows that say a resource was deleted.
@@ -88,7 +86,7 @@ class ParsedObject:
         paths: (resource type, dotted path) of the elements that its resources have, as a sample tells.
     """
 
-    tables: dict[str, pl.DataFrame]
+    rows: dict[str, TableRows]
     entries: int
     accepted: int
     tombstones: int
@@ -98,6 +96,11 @@ class ParsedObject:
     quarantined: list[QuarantinedEntry]
     references: list[QueuedReference]
     paths: set[tuple[str, str]]
+
+    @cached_property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The rows as frames, each with its table's schema."""
+        return {name: rows.frame() for name, rows in self.rows.items()}
 
     @property
     def quarantined_entries(self) -> int:
@@ -185,7 +188,7 @@ def parse_object(
     winners, duplicates = _winners(projected)
     superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
-        tables=rows.tables(winners),
+        rows=rows.kept(winners),
         entries=len(parts.entries),
         accepted=sum(not version.deleted for version in winners),
         tombstones=sum(version.deleted for version in winners),
@@ -234,8 +237,7 @@ class _Rows:
         self._origin = origin
         self._check = check
         self._drugs = drugs
-        self._pending: dict[str, list[tuple[Any, ...]]] = {}
-        self._frames: dict[str, list[pl.DataFrame]] = {}
+        self._rows: dict[str, TableRows] = {}
         self.seen = ElementsSeen()
         self._open_ends: dict[int, list[_OpenEnd]] = {}
         self._contained: dict[int, int] = {}
@@ -259,7 +261,7 @@ class _Rows:
         rows = [self._row(version, text, resource, resolve, parts)]
         for part in parts:
             read = contract.read(part.version.resource_type, part.text)
-            rows.append(self._row(part.version, part.text, read, resolve, parts, patient_id=rows[0][1][_PATIENT]))
+            rows.append(self._row(part.version, part.text, read, resolve, parts, patient_id=rows[0][1][0][_PATIENT]))
         for table, row in rows:
             self._append(table, row)
         self._contained[version.entry] = len(parts)
@@ -276,7 +278,7 @@ class _Rows:
         resolve: EntryReferences,
         parts: list[Part],
         patient_id: str | None = None,
-    ) -> tuple[Table, tuple[Any, ...]]:
+    ) -> tuple[Table, Row]:
         table = table_of(version.resource_type)
         row = projector_of(table).row(version, text, resource, self._origin, resolve, patient_id)
         if table is MEDICATION:
@@ -288,23 +290,19 @@ class _Rows:
         """How many rows are of resources inside of the winning ones."""
         return sum(self._contained.get(version.entry, 0) for version in winners)
 
-    def tables(self, winners: list[Version]) -> dict[str, pl.DataFrame]:
-        """The frames of the winning versions."""
+    def kept(self, winners: list[Version]) -> dict[str, TableRows]:
+        """The rows of the winning versions, by table, in the order of their entries."""
         tombstones = [version for version in winners if version.deleted]
         for version in tombstones:
             table = table_of(version.resource_type)
             self._append(table, projector_of(table).tombstone(version, self._origin))
-        found: dict[str, pl.DataFrame] = {}
-        for table in TABLES:
-            self._flush(table)
-            if frames := self._frames.get(table.name):
-                found[table.name] = pl.concat(frames)
-        if sum(frame.height for frame in found.values()) > len(winners) + self.contained(winners):
-            kept = pl.Series([version.entry for version in winners], dtype=pl.Int64).implode()
-            found = {name: frame.filter(pl.col("source_entry").is_in(kept)) for name, frame in found.items()}
-        if tombstones:
-            found = {name: frame.sort("source_entry") for name, frame in found.items()}
-        return {name: frame for name, frame in found.items() if frame.height}
+        for name in {table_of(version.resource_type).name for version in tombstones}:
+            self._rows[name].sort()
+        if sum(map(len, self._rows.values())) > len(winners) + self.contained(winners):
+            entries = {version.entry for version in winners}
+            for rows in self._rows.values():
+                rows.keep(entries)
+        return {table.name: self._rows[table.name] for table in TABLES if self._rows.get(table.name)}
 
     def references(self, winners: list[Version]) -> list[QueuedReference]:
         """The open ends of the winning versions, counted."""
@@ -314,15 +312,10 @@ class _Rows:
         ordered = sorted(counts.items(), key=lambda item: (item[0][0] or "", *item[0][1:]))
         return [QueuedReference(target, text, how, count) for (target, text, how), count in ordered]
 
-    def _append(self, table: Table, row: tuple[Any, ...]) -> None:
-        pending = self._pending.setdefault(table.name, [])
-        pending.append(row)
-        if len(pending) >= CHUNK_ROWS:
-            self._flush(table)
-
-    def _flush(self, table: Table) -> None:
-        if rows := self._pending.pop(table.name, None):
-            self._frames.setdefault(table.name, []).append(frame_of(rows, projector_of(table).schema))
+    def _append(self, table: Table, row: Row) -> None:
+        if table.name not in self._rows:
+            self._rows[table.name] = TableRows(table)
+        self._rows[table.name].add(row)
 
 
 def _bundle_time(parts: Split) -> datetime | None:

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from spv_platform.fhir import contract
-from spv_platform.fhir.frames import arrow_schema
+from spv_platform.fhir.frames import Row
 from spv_platform.fhir.kinds import CONVERT, Convert
 from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
-from spv_platform.lake.describe import PHYSICAL, SYSTEM_COLUMNS, Table
+from spv_platform.lake.describe import Table
 
 #: Reads a number as its text, so that no number is out of range.
 _any_decoder = msgspec.json.Decoder(float_hook=str)
@@ -68,13 +68,11 @@ class Origin:
 
 
 class _Way(NamedTuple):
-    """One alternative of one column: how to come by its values, and where they go."""
+    """One alternative of one column: how to come by its values."""
 
     column: int
     get: Getter
     convert: Convert
-    start: int
-    end: int
     path: str
 
 
@@ -87,14 +85,9 @@ class _Ways(NamedTuple):
 
 
 class Projector:
-    """Makes the rows of one table.
-
-    Attributes:
-        schema: the Arrow schema of its rows.
-    """
+    """Makes the rows of one table."""
 
     def __init__(self, table: Table) -> None:
-        self.schema = arrow_schema(table.schema)
         paths = [(column.path, column.type) for column in table.columns]
         if table.patient_path:
             paths.append((table.patient_path, "reference"))
@@ -103,7 +96,6 @@ class Projector:
             msgspec.json.Decoder(struct).decode if table.resource_types else lenient(struct)
         )
         self._table = table
-        self._nothing = (None,) * (len(table.schema) - len(SYSTEM_COLUMNS))
         self._ways: dict[str, _Ways] = {}
 
     def row(
@@ -114,8 +106,8 @@ class Projector:
         origin: Origin,
         resolve: EntryReferences,
         patient_id: str | None = None,
-    ) -> tuple[Any, ...]:
-        """The row of one resource, in the order of the table's schema.
+    ) -> Row:
+        """The row of one resource.
 
         Args:
             version: what is known of it.
@@ -134,9 +126,9 @@ class Projector:
         except msgspec.ValidationError as error:
             raise refused("invalid_resource", pointer_of(error)) from None
         roots, ways, patients = self._ways.get(version.resource_type) or self._compile(version.resource_type)
-        values: list[Any] = [*self._nothing]
+        cells: list[tuple[int, tuple[Any, ...]]] = []
         filled = -1
-        for root, (column, get, convert, start, end, path) in zip(roots(resource), ways, strict=True):
+        for root, (column, get, convert, path) in zip(roots(resource), ways, strict=True):
             if root is None or column == filled:
                 continue
             found = get(root)
@@ -144,28 +136,26 @@ class Projector:
                 continue
             filled = column
             try:
-                values[start:end] = convert(found, resolve)
+                cells.append((column, convert(found, resolve)))
             except ValueError:
                 raise refused("invalid_resource", path) from None
         patient_id = _patient_id(version, patients, resource, resolve) or (patient_id if patients else None)
-        return (*_system(version, origin, patient_id, extensions, resolve.candidates), *values)
+        return _system(version, origin, patient_id, extensions, resolve.candidates), cells
 
-    def tombstone(self, version: Version, origin: Origin) -> tuple[Any, ...]:
+    def tombstone(self, version: Version, origin: Origin) -> Row:
         """The row of a deleted resource: every described column is null."""
         patient_id = version.resource_id if version.resource_type == "Patient" else None
-        return (*_system(version, origin, patient_id, (None, None), None), *self._nothing)
+        return _system(version, origin, patient_id, (None, None), None), []
 
     def _compile(self, resource_type: str) -> _Ways:
         model = contract.model_of(resource_type)
         ways: list[_Way] = []
         roots: list[str] = []
-        end = 0
         for number, column in enumerate(self._table.columns):
-            start, end = end, end + len(PHYSICAL[column.type])
             for steps in steps_of(column.path):
                 # the same name means different things in different types: another thing is no value of the column
                 if model is None or reaches(model, steps, column.type):
-                    ways.append(_Way(number, getter_of(steps), CONVERT[column.type], start, end, _pointer(steps)))
+                    ways.append(_Way(number, getter_of(steps), CONVERT[column.type], _pointer(steps)))
                     roots.append(steps[0].attribute)
         patients = [
             (steps[0].attribute, getter_of(steps))

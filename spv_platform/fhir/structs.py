@@ -21,9 +21,10 @@ from spv_platform.fhir.elements import Element, elements_of
 from spv_platform.fhir.paths import attribute_of
 from spv_platform.fhir.structure import too_deep
 
+#: The days that every month has come first: nearly all are of them.
 _DAY = (
-    r"(?:(?:19|20)\d\d-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
-    r"|02-(?:0[1-9]|1\d|2[0-8]))|(?:(?:19|20)(?:0[48]|[2468][048]|[13579][26])|2000)-02-29)"
+    r"(?:(?:19|20)\d\d-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    r"|(?:(?:19|20)(?:0[48]|[2468][048]|[13579][26])|2000)-02-29)"
 )
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
 _ZONE = r"(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)"
@@ -248,4 +249,4 @@ def _kind(element: Element) -> Any:
 def _pointing_to(targets: frozenset[str]) -> Any:
     """Text of a reference within the object, or to one of these types."""
     types = "|".join(sorted(targets))
-    return Annotated[str, Meta(pattern=rf"\A(?:(?:https?://[^?#]*/)?(?:{types})[/?]|urn:|#)")]
+    return Annotated[str, Meta(pattern=rf"\A(?:urn:|#|(?:https?://[^?#]*/)?(?:{types})[/?])")]

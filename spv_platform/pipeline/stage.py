@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from spv_platform.envelope.container import Opened
+    from spv_platform.fhir.frames import TableRows
     from spv_platform.fhir.parse import QuarantinedEntry
     from spv_platform.lake.stage import StagedFile
     from spv_platform.ledger.db import Cursor
@@ -44,7 +45,7 @@ class Outcome:
     Attributes:
         same_as: the object that has the same content and counts as its first; then every entry is a duplicate.
         paths: the elements that its resources have, see `fhir.elements_seen`.
-        tables: the rows of its accepted entries and tombstones.
+        rows: those of its accepted entries and tombstones, by table.
     """
 
     item: LedgerObject
@@ -61,7 +62,7 @@ class Outcome:
     quarantined: "Sequence[QuarantinedEntry]" = ()
     waiting: Sequence[Waiting] = ()
     paths: Set[tuple[str, str]] = frozenset()
-    tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
+    rows: "dict[str, TableRows]" = field(default_factory=dict)
 
     @property
     def quarantined_entries(self) -> int:
@@ -104,8 +105,8 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     for item in items:
         holding.check()
         outcome = _process(platform, claim, item, feeds[item.feed], outcomes)
-        staging.add(outcome.tables)
-        done.append(replace(outcome, tables={}))
+        staging.add_rows(outcome.rows)
+        done.append(replace(outcome, rows={}))
     staging.flush()
     _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
@@ -148,7 +149,7 @@ def _process(
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
     outcome = _parse(platform, claim, known, opened, contract)
-    seen[item.feed, digest] = replace(outcome, tables={})
+    seen[item.feed, digest] = replace(outcome, rows={})
     return outcome
 
 
@@ -186,7 +187,7 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", c
         quarantined=parsed.quarantined,
         waiting=healing.queued(platform.tenant_keys(item.tenant), parsed.references, meant),
         paths=parsed.paths,
-        tables=parsed.tables,
+        rows=parsed.rows,
     )
 
 
@@ -203,9 +204,22 @@ class Staging:
         self.content: list[pl.DataFrame] = []
         self._rows_per_file = rows_per_file
         self._platform, self._claim = platform, claim
+        self._pending: dict[str, TableRows] = {}
         self._frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
         self._bytes: dict[str, int] = defaultdict(int)
         self._parts: dict[str, int] = defaultdict(int)
+
+    def add_rows(self, tables: "dict[str, TableRows]") -> None:
+        """Take rows of resources by table. Objects are small: their rows become frames together."""
+        from spv_platform.fhir.frames import CHUNK_ROWS
+
+        for name, rows in tables.items():
+            if name in self._pending:
+                self._pending[name].extend(rows)
+            else:
+                self._pending[name] = rows
+            if len(self._pending[name]) >= min(CHUNK_ROWS, self._rows_per_file):
+                self.add({name: self._pending.pop(name).frame()})
 
     def add(self, tables: dict[str, "pl.DataFrame"]) -> None:
         """Take rows by table; they may be written now or later."""
@@ -220,6 +234,8 @@ class Staging:
 
     def flush(self) -> None:
         """Write what has been gathered."""
+        self.add({name: rows.frame() for name, rows in self._pending.items()})
+        self._pending = {}
         self._write(list(self._frames))
 
     def _write(self, names: Iterable[str]) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-import polars as pl
 import pytest
 from installations import Opened, given_to_dagster
 

@@ -19,7 +19,7 @@ from fhir_samples import (
 )
 
 from spv_platform.errors import PermanentError
-from spv_platform.fhir import parse as parse_module
+from spv_platform.fhir import frames
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.parse import ParsedObject, body_of
 
@@ -213,7 +213,7 @@ def test_open_ends_of_accepted_rows_are_counted() -> None:
 def test_chunks_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     data = ndjson(*[observation(f"o{number % 5}", valueInteger=number) for number in range(20)])
     whole = parse(data, check=NO_CHECK)
-    monkeypatch.setattr(parse_module, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(frames, "CHUNK_ROWS", 3)
     parts = parse(data, check=NO_CHECK)
     assert parts.tables["observation"].equals(whole.tables["observation"])
     assert counts(parts) == counts(whole) == (20, 5, 0, 0, 15, 0)

@@ -2,17 +2,17 @@ import json
 from datetime import datetime
 from typing import Any
 
-import polars as pl
 import pytest
 from fhir_samples import bundle, entry, observation, parse, patient, quick, reasons, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spv_platform.fhir import frames
 from spv_platform.fhir.digest import compact
-from spv_platform.fhir.frames import arrow_schema, frame_of
+from spv_platform.fhir.frames import TableRows
 from spv_platform.fhir.paths import getter_of, steps_of, struct_of
-from spv_platform.fhir.project import Projector, extensions_of
-from spv_platform.lake.describe import Table
+from spv_platform.fhir.project import extensions_of
+from spv_platform.lake.describe import SYSTEM_COLUMNS, Column, Table
 from spv_platform.lake.tables import TABLES
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
@@ -29,7 +29,9 @@ def row(resource: dict[str, Any], table: str) -> dict[str, Any]:
 
 def test_every_table_compiles_and_gives_exactly_its_schema() -> None:
     for table in TABLES:
-        frame = frame_of([(None,) * len(table.schema)], Projector(table).schema)
+        rows = TableRows(table)
+        rows.add((SYSTEM, []))
+        frame = rows.frame()
         assert dict(frame.schema) == table.schema
 
 
@@ -264,10 +266,23 @@ def test_a_getter_walks_lists_in_order_and_skips_nulls() -> None:
     assert getter_of(steps)(read.note) == ["a", "b", "c"]
 
 
+TEXTS = Table("t", ("X",), "", (Column("a", "a", "string", ""), Column("b", "b", "strings", "")), "")
+SYSTEM = (None,) * len(SYSTEM_COLUMNS)
+
+
 @quick
-@given(st.lists(st.tuples(st.none() | st.text(), st.none() | st.lists(st.text(), max_size=2)), min_size=1))
-def test_frames_hold_exactly_the_values_of_their_rows(values: list[tuple[Any, ...]]) -> None:
-    table = Table("t", ("X",), "", (), "")
-    assert table.schema
-    schema: dict[str, pl.DataType] = {"a": pl.String(), "b": pl.List(pl.String)}
-    assert frame_of(values, arrow_schema(schema)).rows() == values
+@given(
+    st.lists(st.tuples(st.none() | st.text(), st.none() | st.lists(st.text(), max_size=2)), min_size=1),
+    st.integers(0, 5),
+    st.integers(1, 7),
+)
+def test_frames_hold_exactly_the_values_of_their_rows(values: list[tuple[Any, ...]], cut: int, chunk: int) -> None:
+    first, second = TableRows(TEXTS), TableRows(TEXTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "CHUNK_ROWS", chunk)
+        for number, row in enumerate(values):
+            cells = [(column, (value,)) for column, value in enumerate(row) if value is not None]
+            (first if number < cut else second).add((SYSTEM, cells))
+        first.extend(second)
+    assert len(first) == len(values)
+    assert first.frame().select("a", "b").rows() == values

@@ -5,21 +5,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spv_platform.fhir.elements_seen import ElementsSeen
-from spv_platform.fhir.frames import frame_of
-from spv_platform.fhir.project import projector_of
+from spv_platform.fhir.frames import TableRows
+from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import CONDITION, OBSERVATION, TABLES
 from spv_platform.quality.drift import COLUMNS, elements, vocabulary
 
 CODED = [("urn:a", "1", None), (None, "2", None), ("urn:b", None, None)]
 
 
-def row(table: Any, **values: Any) -> tuple[Any, ...]:
+def row(table: Any, **values: Any) -> Any:
     given_ = {"source": "emr", "resource_type": table.resource_types[0], **values}
-    return tuple(given_.get(name) for name in table.schema)
+    systems = tuple(given_.get(name) for name in SYSTEM_COLUMNS)
+    named = [
+        (number, tuple(given_.get(name) for name in column.physical)) for number, column in enumerate(table.columns)
+    ]
+    return systems, [cell for cell in named if any(value is not None for value in cell[1])]
 
 
-def content(table: Any, *rows: tuple[Any, ...]) -> set[tuple[str, ...]]:
-    found = vocabulary(table, frame_of(rows, projector_of(table).schema))
+def content(table: Any, *rows: Any) -> set[tuple[str, ...]]:
+    made = TableRows(table)
+    for each in rows:
+        made.add(each)
+    found = vocabulary(table, made.frame())
     assert found.columns == COLUMNS
     assert found.height == len(set(found.rows()))
     return {(kind, value) for _, kind, _, value in found.rows()}
