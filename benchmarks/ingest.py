@@ -4,9 +4,11 @@ Lands sealed bundles of invented patients in a home of its own, and lets one wor
 spv_platform.pipeline.drain`, no Dagster) work through them: open, check as FHIR R4, project, stage, quality gate, fold,
 match, publish. The time includes the start of the worker. The peers do a part of the work on the same bytes in the same
 run: full validation by `fhir.resources` alone, parsing by `orjson` alone, splitting into entries by `msgspec` alone.
+PyFlink, where there is one, reads the resources as JSON and sums them up by patient.
 """
 
 import gc
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,11 @@ OPTIONS = [
     click.Option(
         ["--mb"], type=click.IntRange(min=1), default=100, show_default=True, help="Plain FHIR, in 10^6 bytes."
     ),
+    click.Option(
+        ["--flink"],
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A Python that has apache-flink, which is then a peer.",
+    ),
     SEED,
 ]
 TENANT = FIRST_TENANTS[0]
@@ -43,7 +50,7 @@ _MB = 1_000_000
 _SAMPLE = 16
 
 
-def measure(say: Callable[[str], None], mb: int, seed: int) -> Iterator[Figure]:
+def measure(say: Callable[[str], None], mb: int, flink: Path | None, seed: int) -> Iterator[Figure]:
     """Work through the bundles; then do the same bytes with the peers.
 
     Raises:
@@ -64,6 +71,8 @@ def measure(say: Callable[[str], None], mb: int, seed: int) -> Iterator[Figure]:
         say("published; now the peers on the same bytes")
         plain = list(bundles(mb * _MB, seed))
         peers = {name: _speed(work, plain, plain) for name, work in _peers().items()}
+        if flink:
+            peers |= _flink(flink, home, plain)
         speed = size / _MB / worked.seconds
         yield Figure("ingest: landed to published", speed, "MB/s", peak_mb=worked.peak_mb, peers=peers)
         yield Figure("ingest: until the worker has its first batch", spent.seconds["waiting"], "s")
@@ -149,6 +158,28 @@ def _peers() -> dict[str, Callable[[bytes], object]]:
         "orjson alone": orjson.loads,
         "msgspec, split only": msgspec.json.Decoder(Bundle).decode,
     }
+
+
+def _flink(python: Path, home: Path, plain: list[bytes]) -> dict[str, float]:
+    """What PyFlink makes of the same resources, with its start and without: an empty file is what a start takes."""
+    import msgspec
+
+    seconds = []
+    for number, bundles_ in enumerate(([], plain)):
+        file = home / f"flink-{number}.json"
+        with file.open("wb") as lines:
+            for data in bundles_:
+                for entry in msgspec.json.decode(data)["entry"]:
+                    lines.write(msgspec.json.encode(entry["resource"]) + b"\n")
+        done = subprocess.run(
+            [python, Path(__file__).with_name("flink.py"), file], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise UsageError(f"{python} could not run Flink: has it apache-flink, and is there a Java?")
+        seconds.append(float(done.stdout.split()[-1]))
+    start, whole = seconds
+    mb = sum(map(len, plain)) / _MB
+    return {"PyFlink, two slots, with its start": mb / whole, "PyFlink without its start": mb / (whole - start)}
 
 
 def _parts(platform: Platform, plain: list[bytes]) -> Iterator[Figure]:

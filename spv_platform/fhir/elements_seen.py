@@ -21,15 +21,16 @@ _known: dict[tuple[str, frozenset[bytes]], frozenset[str]] = {}
 
 
 class ElementsSeen:
-    """Collects the paths of one object's resources.
-
-    Attributes:
-        paths: (resource type, dotted path) of every element seen.
-    """
+    """Collects the paths of one object's resources."""
 
     def __init__(self) -> None:
-        self.paths: set[tuple[str, str]] = set()
+        self._found: set[tuple[str, frozenset[str]]] = set()
         self._counts: Counter[str] = Counter()
+
+    @property
+    def paths(self) -> set[tuple[str, str]]:
+        """(resource type, dotted path) of every element seen."""
+        return {(resource_type, path) for resource_type, paths in self._found for path in paths}
 
     def look(self, resource_type: str, text: bytes) -> None:
         """Look at a resource, or pass it over.
@@ -49,7 +50,7 @@ class ElementsSeen:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
             found = _known[names] = frozenset(_paths(_decode(text), ""))
-        self.paths.update((resource_type, path) for path in found)
+        self._found.add((resource_type, found))
 
 
 def _paths(value: Any, at: str) -> set[str]:

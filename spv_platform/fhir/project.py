@@ -128,8 +128,11 @@ class Projector:
         roots, ways, patients = self._ways.get(version.resource_type) or self._compile(version.resource_type)
         cells: list[tuple[int, tuple[Any, ...]]] = []
         filled = -1
-        for root, (column, get, convert, path) in zip(roots(resource), ways, strict=True):
-            if root is None or column == filled:
+        for root, way in zip(roots(resource), ways, strict=True):
+            if root is None:
+                continue
+            column, get, convert, path = way
+            if column == filled:
                 continue
             found = get(root)
             if not found:

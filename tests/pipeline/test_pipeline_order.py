@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline_bundles import at, bundle, coded, deletes, patient, report, result
 from pipeline_world import World, everything, ledger_of, records_of, tables_of
 
+from spv_platform.fhir import frames
 from spv_platform.pipeline import stage
 from spv_platform.sample import bundles
 
@@ -213,8 +214,9 @@ def test_sending_everything_again_changes_nothing(new_world):
 
 
 def test_rows_are_the_same_in_however_many_files_they_are_staged(new_world, monkeypatch):
-    def staged(bytes_per_file: int) -> tuple[World, int]:
+    def staged(bytes_per_file: int, rows_per_frame: int) -> tuple[World, int]:
         monkeypatch.setattr(stage, "BYTES_PER_FILE", bytes_per_file)
+        monkeypatch.setattr(frames, "CHUNK_ROWS", rows_per_frame)
         world = new_world()
         for number in range(3):
             world.land(f"{number}", bundle(patient(f"p{number}"), result(f"r{number}", f"p{number}", number)))
@@ -222,6 +224,6 @@ def test_rows_are_the_same_in_however_many_files_they_are_staged(new_world, monk
         ((files,),) = world.rows("SELECT count(*) FROM ops.staged_file WHERE table_name = 'observation'")
         return world, files
 
-    (whole, one), (split, several) = staged(2**30), staged(1)
+    (whole, one), (split, several) = staged(2**30, 1000), staged(1, 1)
     assert (one, several) == (1, 3)
     assert tables_of(split) == tables_of(whole)
