@@ -44,7 +44,6 @@ DRIFT = "feeds_bring_nothing_new"
 )
 def decrypted_fhir(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
     """Resource rows of one batch, opened in memory, checked as FHIR R4 and staged: no table refers to them yet."""
-    from spv_platform.pipeline.drift import drift
     from spv_platform.pipeline.stage import stage_batch
 
     with batch_of(context, platform.open()) as holding:
@@ -52,10 +51,11 @@ def decrypted_fhir(context: dg.AssetExecutionContext, platform: PlatformResource
             unknown = dg.AssetCheckResult(passed=True, check_name=DRIFT, metadata=NOTHING_TO_DO)
             return dg.MaterializeResult(metadata=NOTHING_TO_DO, check_results=[unknown])
         report = dataclasses.asdict(stage_batch(platform.open(), holding))
+        new = report.pop("new_content")
         rows = {f"rows/{table}": count for table, count in report.pop("rows").items()}
         return dg.MaterializeResult(
             metadata={"batch": holding.claim.batch_id, **report, **rows},
-            check_results=[_drift(holding.claim.batch_id, drift(platform.open(), holding.claim))],
+            check_results=[_drift(holding.claim.batch_id, new)],
         )
 
 

@@ -212,7 +212,7 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
     Raises:
         PermanentError: the content cannot be split, or the entry has no resource that can be read.
     """
-    entries = split(data, content_type, max_entries=len(data)).entries
+    entries = split(data, content_type, max_entries=len(data), arrays=True).entries
     raw = entries[entry].raw if 0 <= entry < len(entries) else None
     if raw is None:
         raise PermanentError("no_resource", f"entry {entry}")

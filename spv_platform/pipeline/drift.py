@@ -1,6 +1,7 @@
 """What is new in the content of a batch's feeds, against all that was published of them."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -8,14 +9,26 @@ from spv_platform.ledger.batches import Claim
 from spv_platform.pipeline.catalog import FEED_CONTENT_SPEC
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import TenantReader, reader
-from spv_platform.pipeline.staged import read_staged
 from spv_platform.quality.drift import COLUMNS
 
 _TABLE = FEED_CONTENT_SPEC.name
 
 
-def unseen(platform: Platform, claim: Claim, content: pl.DataFrame) -> pl.DataFrame:
-    """The rows for `feed_content` that no publication has yet.
+@dataclass(frozen=True)
+class Drift:
+    """What a batch brings that was never published of its feeds.
+
+    Attributes:
+        rows: for the table `feed_content`.
+        new: how much of each kind, by feed; of feeds that were there before.
+    """
+
+    rows: pl.DataFrame
+    new: dict[str, dict[str, int]]
+
+
+def drift(platform: Platform, claim: Claim, content: pl.DataFrame) -> Drift:
+    """Tell what is new.
 
     Args:
         platform: of the installation.
@@ -23,23 +36,14 @@ def unseen(platform: Platform, claim: Claim, content: pl.DataFrame) -> pl.DataFr
         content: key columns of `feed_content`, in any number.
     """
     published = reader(platform, claim.tenant)
-    new = content.unique().join(_known(platform, published), on=COLUMNS, how="anti").sort(COLUMNS)
-    return new.with_columns(deleted=pl.lit(False), _seq=pl.lit(published.seq + 1, dtype=pl.Int64)).select(
-        list(FEED_CONTENT_SPEC.schema)
-    )
-
-
-def drift(platform: Platform, claim: Claim) -> dict[str, dict[str, int]]:
-    """How much the staged batch brings that its feeds never had, by feed and kind; feeds that begin are left out."""
-    staged = read_staged(platform, claim, [_TABLE]).get(_TABLE)
-    if staged is None:
-        return {}
-    familiar = set(_known(platform, reader(platform, claim.tenant))["source"].unique())
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for source, kind, count in staged.group_by("source", "kind").len().sort("source", "kind").iter_rows():
-        if source in familiar:
-            found[source][kind] = count
-    return dict(found)
+    known = _known(platform, published)
+    unseen = content.unique().join(known, on=COLUMNS, how="anti").sort(COLUMNS)
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    familiar = unseen.join(known.select("source").unique(), on="source", how="semi")
+    for source, kind, count in familiar.group_by("source", "kind").len().sort("source", "kind").iter_rows():
+        counts[source][kind] = count
+    rows = unseen.with_columns(deleted=pl.lit(False), _seq=pl.lit(published.seq + 1, dtype=pl.Int64))
+    return Drift(rows.select(list(FEED_CONTENT_SPEC.schema)), dict(counts))
 
 
 def _known(platform: Platform, published: TenantReader) -> pl.DataFrame:

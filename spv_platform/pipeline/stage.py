@@ -76,7 +76,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StageReport:
-    """What a batch came to, in counts."""
+    """What a batch came to, in counts; `new_content` is what its feeds never brought, by feed and kind."""
 
     objects: int
     quarantined_objects: int
@@ -89,6 +89,7 @@ class StageReport:
     superseded: int
     quarantined: int
     rows: dict[str, int] = field(default_factory=dict)
+    new_content: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def stage_batch(platform: Platform, holding: Holding) -> StageReport:
@@ -113,7 +114,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
             staging.add_rows(outcome.rows)
             done.append(replace(outcome, rows={}))
         staging.flush()
-    _stage_content(platform, claim, staging, done)
+    new_content = _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
         dropped = publications.drop_attempts(cur, claim.batch_id)
@@ -129,7 +130,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
             platform.lake.delete(claim.tenant, platform.lake.url(claim.tenant, "log", lost.table, lost.path))
             faults.point("file_deleted")
     faults.point("after_staging")
-    return _report(done, staging.files)
+    return replace(_report(done, staging.files), new_content=new_content)
 
 
 @contextmanager
@@ -287,20 +288,25 @@ class Staging:
             self._bytes[file.table] = 0
 
 
-def _stage_content(platform: Platform, claim: Claim, staging: Staging, outcomes: list[Outcome]) -> None:
-    """Stage what the feeds are made of, as far as it is new."""
+def _stage_content(
+    platform: Platform, claim: Claim, staging: Staging, outcomes: list[Outcome]
+) -> dict[str, dict[str, int]]:
+    """Stage what the feeds are made of, as far as it is new; how much that is, by feed and kind."""
     import polars as pl
 
-    from spv_platform.pipeline.drift import unseen
+    from spv_platform.pipeline.drift import drift
     from spv_platform.quality.drift import FEED_CONTENT, elements
 
     paths: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for outcome in outcomes:
         paths[outcome.item.feed] |= outcome.paths
     found = [*staging.content, *(elements(feed, each) for feed, each in paths.items())]
-    if found:
-        staging.add({FEED_CONTENT.name: unseen(platform, claim, pl.concat(found))})
-        staging.flush()
+    if not found:
+        return {}
+    told = drift(platform, claim, pl.concat(found))
+    staging.add({FEED_CONTENT.name: told.rows})
+    staging.flush()
+    return told.new
 
 
 def _record(cur: "Cursor", outcome: Outcome) -> None:

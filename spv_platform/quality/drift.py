@@ -26,7 +26,6 @@ FEED_CONTENT = DerivedTable(
     "What a feed's content has been made of so far, since when is told by the publication in `_seq`.",
 )
 COLUMNS = [column.name for column in FEED_CONTENT.columns]
-_KINDS = ("element", "extension", "profile", "code system", "unit")
 
 
 def vocabulary(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
@@ -39,14 +38,18 @@ def vocabulary(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The columns of `FEED_CONTENT` that are its key.
     """
-    found = [pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.String))]
-    for kind, values in _values(table):
-        each = rows.select("source", "resource_type", value=values).filter(pl.col("value").list.len() > 0)
-        if each.height:
-            found.append(
-                each.explode("value").drop_nulls().unique().select("source", pl.lit(kind).alias("kind"), *COLUMNS[2:])
-            )
-    return pl.concat(found).unique()
+    # most columns of most batches are empty, and to ask one costs as much as to ask a full one of a small batch
+    asked = [
+        rows.lazy()
+        .select("source", pl.lit(kind).alias("kind"), "resource_type", value=values)
+        .explode("value")
+        .drop_nulls("value")
+        .unique()
+        for column, kind, values in _values(table)
+        if rows[column].null_count() < rows.height
+    ]
+    nothing = pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.String))
+    return pl.concat([nothing, *pl.collect_all(asked)]).unique()
 
 
 def elements(source: str, paths: set[tuple[str, str]]) -> pl.DataFrame:
@@ -55,23 +58,20 @@ def elements(source: str, paths: set[tuple[str, str]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
 
 
-def _values(table: Table) -> Iterator[tuple[str, pl.Expr]]:
-    yield "extension", pl.col("extension_urls")
-    yield "profile", pl.col("profiles")
+def _values(table: Table) -> Iterator[tuple[str, str, pl.Expr]]:
+    """For each column with something of the kind: its name, the kind, an expression for lists of values."""
+    yield "extension_urls", "extension", pl.col("extension_urls")
+    yield "profiles", "profile", pl.col("profiles")
     part = pl.element().struct
     for column in table.columns:
         for name, dtype in column.physical.items():
             if dtype == CODINGS:
-                yield "code system", pl.col(name).list.eval(part.field("system"))
+                yield name, "code system", pl.col(name).list.eval(part.field("system"))
             if name.endswith("_unit"):
-                yield "unit", pl.concat_list(pl.coalesce(f"{name}_code", name))
+                yield name, "unit", pl.concat_list(pl.coalesce(f"{name}_code", name))
         if column.type == "components":
             for field in ("code", "value"):
                 systems = part.field(field).list.eval(part.field("system"))
-                yield "code system", pl.col(column.name).list.eval(systems.list.explode())
-            yield (
-                "unit",
-                pl.col(column.name).list.eval(
-                    pl.coalesce(part.field("quantity_unit_code"), part.field("quantity_unit"))
-                ),
-            )
+                yield column.name, "code system", pl.col(column.name).list.eval(systems.list.explode())
+            unit = pl.coalesce(part.field("quantity_unit_code"), part.field("quantity_unit"))
+            yield column.name, "unit", pl.col(column.name).list.eval(unit)

@@ -1,5 +1,6 @@
 """Feed contracts at work: what breaks one is quarantined, in this feed only, and a file that is none is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_a_contract_may_allow_more_than_the_installation_does_for_others(new_wor
         world.land(feed, CONTENT, feed=feed)
     world.drain()
     assert reasons(world) == {"emr": ("quarantined", "too_many_entries"), "lab": ("published", None)}
+    assert "ann" in body(world.platform, TENANT, "lab", "Patient/ann", who="me")
+
+
+def test_an_array_of_resources_lands_where_the_contract_says_so(new_world: Callable[..., World]) -> None:
+    world = new_world()
+    tenancy.add_tenant(world.platform, TENANT, contracts_of={"lab": FeedContract(arrays=True)})
+    data = json.dumps([patient("ann"), result("r", "ann", 1)]).encode()
+    for feed in ("emr", "lab"):
+        world.land(feed, data, feed=feed, content_type="application/json")
+    world.drain()
+    assert reasons(world) == {"emr": ("quarantined", "not_a_bundle"), "lab": ("published", None)}
     assert "ann" in body(world.platform, TENANT, "lab", "Patient/ann", who="me")
 
 
