@@ -182,8 +182,9 @@ def schedules(draw: st.DrawFn) -> tuple[list[File], list[int], list[int]]:
     return files, sizes, draw(st.permutations(range(len(sizes))))
 
 
+@pytest.mark.slow
 @given(schedules())
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_schedule_of_processing_changes_tables_or_states(new_world, schedule):
     scheduled, reference = processed(new_world(), *schedule), at_once(new_world(), schedule[0])
     assert tables_of(scheduled) == tables_of(reference)

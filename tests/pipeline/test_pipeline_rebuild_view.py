@@ -195,7 +195,8 @@ def test_the_gate_on_approvals_sees_those_of_all_slices(filled, monkeypatch):
     assert everything(filled) == before
 
 
-@pytest.mark.parametrize("point", ["after_files_added", pytest.param("before_files_added", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["after_files_added", "before_files_added"])
 def test_a_rebuild_whose_worker_is_killed_is_taken_over(filled, point):
     before = everything(filled)
     with filled.platform.db.transaction() as cur:
