@@ -30,6 +30,8 @@ from spv_platform.fhir.datatypes import Identifier, Reference
 
 #: The ways that leave something to look up outside of the object.
 OPEN_ENDS = frozenset({"conditional", "logical", "absolute", "unresolved"})
+#: The ways that may have no key and leave nothing to look up.
+CLOSED_ENDS = frozenset({"contained", "ambiguous"})
 #: The types that references from other objects are looked up among: whom and whose a record is. Others are referred to
 #: within their object, and there are too many of them.
 SOUGHT_TYPES = frozenset({"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Location"})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from spv_platform.fhir.references import OPEN_ENDS
+from spv_platform.fhir.references import CLOSED_ENDS, OPEN_ENDS
 from spv_platform.lake.describe import Column, Table
 from spv_platform.lake.spec import RESOURCE_KEY
 from spv_platform.quality.expectations import GENDERS, Suite, key_expectations
@@ -28,8 +28,8 @@ EARLIEST_YEAR = 1900
 _SHA256_HEX = "^[0-9a-f]{64}$"
 #: With the id of a contained resource behind that of its container.
 _FHIR_ID = r"^[A-Za-z0-9\-.]{1,64}(?:#[A-Za-z0-9\-.]{1,64})?$"
-#: Ways in which a reference may have no key: it waits in the queue, or its target lies in the resource itself.
-_WITHOUT_KEY = [*OPEN_ENDS, "contained"]
+#: Ways in which a reference may have no key: it waits in the queue, or there is nothing to wait for.
+_WITHOUT_KEY = [*OPEN_ENDS, *CLOSED_ENDS]
 
 # Text of this kind says who somebody is, so it is no code: a social security number, a North American telephone number,
 # an e-mail address. Digits alone are left to codes: a SNOMED code can have nine of them.

@@ -1,5 +1,6 @@
 """The gates in a whole installation: what they refuse becomes visible by decision only; nothing goes around them."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,18 @@ def test_references_that_nothing_waits_for_are_refused(world: World, monkeypatch
     batch = refuse(world, "lost", bundle(patient("ann", generalPractitioner=[{"reference": "Practitioner?x=1"}])))
     (failed,) = detail(world, batch)["details"]["failed"]
     assert failed["column"] == "queued_references, open_references"
+
+
+def test_a_name_that_two_entries_have_stops_no_batch(world: World) -> None:
+    doctors = [{"resourceType": "Practitioner", "id": name} for name in ("ann", "ben")]
+    twins = [{"fullUrl": "urn:uuid:a", "resource": doctor} for doctor in doctors]
+    asks = {"resource": result("r", "x", 1, performer=[{"reference": "urn:uuid:a"}])}
+    content = {"resourceType": "Bundle", "type": "collection", "entry": [*twins, asks]}
+    world.land("twins", json.dumps(content).encode())
+    world.drain()
+    assert reasons(world)["twins"] == ("published", None)
+    (row,) = world.read("observation")["performer"].to_list()
+    assert row == [{"reference": "urn:uuid:a", "key": None, "how": "ambiguous"}]
 
 
 def test_a_released_batch_is_judged_again_and_a_waiver_lets_it_pass_once(world: World) -> None:
