@@ -63,7 +63,7 @@ def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
             version,
             resource_type=head.type,
             resource_id=f"{version.resource_id}#{head.id or number}",
-            container=f"{version.resource_type}/{version.resource_id}",
+            container=version.name,
             profiles=None,
         )
         parts.append(Part(f"#{head.id}", own, bytes(raw)))
@@ -72,8 +72,7 @@ def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
 
 def names_of(version: Version, parts: list[Part]) -> dict[str, str]:
     """The keys that references inside of a container mean, by their text."""
-    inside = {part.name: f"{part.version.resource_type}/{part.version.resource_id}" for part in parts}
-    return {"#": f"{version.resource_type}/{version.resource_id}", **inside}
+    return {"#": version.name, **{part.name: part.version.name for part in parts}}
 
 
 def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 #: Fields of the models that stand in no resource.
-_OURS = frozenset({"fhir_comments", "resource_type"})
+MODEL_ONLY = frozenset({"fhir_comments", "resource_type"})
 _UNFINISHED = "+"
 #: The value sets of R4 that the models break off after some codes, by type and element.
 _FINISHED: dict[tuple[str, str], frozenset[str]] = {
@@ -54,7 +54,6 @@ class Element(NamedTuple):
         primitive: FHIR's name of the primitive type; None: it is no primitive.
         model: of the type; None: a primitive, or any resource (`contained`).
         required: whether it must be there, or for a primitive its extension.
-        needed: whether nothing else may stand for it.
         choice: name of the choice that it belongs to; None: of none.
         chosen: whether one of that choice must be there.
         codes: the value set that its codes must be of; None: it has none that is known.
@@ -67,7 +66,6 @@ class Element(NamedTuple):
     primitive: str | None
     model: Any
     required: bool
-    needed: bool
     choice: str | None
     chosen: bool
     codes: frozenset[str] | None
@@ -79,7 +77,7 @@ def elements_of(model: Any) -> tuple[Element, ...]:
     """All elements of a type, without `resourceType`."""
     found = []
     for field, info in model.model_fields.items():
-        if field in _OURS:
+        if field in MODEL_ONLY:
             continue
         extra = info.json_schema_extra or {}
         many, gaps, primitive, type_ = _type_of(info.annotation)
@@ -95,7 +93,6 @@ def elements_of(model: Any) -> tuple[Element, ...]:
                 primitive=primitive,
                 model=type_,
                 required=info.is_required() or bool(extra.get("element_required")),
-                needed=info.is_required(),
                 choice=extra.get("one_of_many"),
                 chosen=bool(extra.get("one_of_many_required")),
                 codes=codes or None,

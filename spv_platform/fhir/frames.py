@@ -10,11 +10,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
+from spv_platform.lake.describe import Table
 
 #: Rows of Python values that are held before they become a frame.
 CHUNK_ROWS = 10_000
-_ENTRY = list(SYSTEM_COLUMNS).index("source_entry")
 
 #: The values of the system columns; by number of the logical column, the values of its physical ones.
 Row = tuple[tuple[Any, ...], list[tuple[int, tuple[Any, ...]]]]

@@ -11,14 +11,13 @@ from spv_platform.fhir.datatypes import Identifier
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.project import Version
-from spv_platform.fhir.references import ID, SOUGHT_TYPES
+from spv_platform.fhir.references import CONDITIONAL, ID, SOUGHT_TYPES
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import RawEntry
 
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
-_CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?.+", re.DOTALL)
 _URN = re.compile(rf"urn:uuid:({ID})")
 
 
@@ -126,7 +125,7 @@ def condition_of(entry: RawEntry, resource_type: str) -> str | None:
     """The search, as `Type?search`, that a conditional create or update names its resource by."""
     if entry.method == "POST" and entry.if_none_exist:
         return f"{resource_type}?{entry.if_none_exist.partition('?')[2] or entry.if_none_exist}"
-    conditional = _CONDITIONAL.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    conditional = CONDITIONAL.fullmatch(entry.url or "") if entry.method == "PUT" else None
     return conditional[0] if conditional and conditional[1] == resource_type else None
 
 

@@ -172,7 +172,7 @@ def parse_object(
         versions.append(version)
     origin = Origin(source, source_object, landing_seq, batch_id)
     drugs = {
-        f"Medication/{version.resource_id}": content
+        version.name: content
         for version in versions
         if version.resource_type == "Medication" and (content := parts.entries[version.entry].content) is not None
     }
@@ -282,7 +282,7 @@ class _Rows:
         table = table_of(version.resource_type)
         row = projector_of(table).row(version, text, resource, self._origin, resolve, patient_id)
         if table is MEDICATION:
-            within = {f"Medication/{part.version.resource_id}": part.text for part in parts}
+            within = {part.version.name: part.text for part in parts}
             row = with_drug(row, self._drugs | within if within else self._drugs)
         return table, row
 

@@ -135,10 +135,7 @@ def reaches(model: Any, steps: list[Step], kind: str) -> bool:
         if element is None:
             return False
         if number == len(steps) - 1:
-            wanted = _TYPES[kind]
-            return (
-                (element.primitive or element.model.__name__) in wanted if element.primitive or element.model else False
-            )
+            return (element.primitive or getattr(element.model, "__name__", "")) in _TYPES[kind]
         if element.model is None:
             return False
         model = element.model

@@ -56,6 +56,11 @@ class Version:
         """(type, id)."""
         return (self.resource_type, self.resource_id)
 
+    @property
+    def name(self) -> str:
+        """`Type/id`, as references say it."""
+        return f"{self.resource_type}/{self.resource_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -42,7 +42,7 @@ Known = Mapping[tuple[str, str], Sequence[str]]
 ID = r"[A-Za-z0-9\-.]{1,64}"
 _TYPE = r"[A-Z][A-Za-z]+"
 _LITERAL = re.compile(rf"(?P<key>{_TYPE}/{ID})(?:/_history/{ID})?(?:#.*)?")
-_CONDITIONAL = re.compile(rf"({_TYPE})\?.+", re.DOTALL)
+CONDITIONAL = re.compile(rf"({_TYPE})\?.+", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _RESTFUL = re.compile(rf"(?P<base>[A-Za-z][A-Za-z0-9+.\-]*://.*/)(?P<key>{_TYPE}/{ID})(?:/_history/{ID})?(?:#.*)?")
 
@@ -123,7 +123,7 @@ class Resolver:
             return key, "urn" if key else "ambiguous" if text in self._by_url else "unresolved"
         if _SCHEME.match(text):
             return self._find_absolute(text, base)
-        if _CONDITIONAL.fullmatch(text):
+        if CONDITIONAL.fullmatch(text):
             return None, "conditional"
         literal = _LITERAL.fullmatch(text)
         if literal is None:
@@ -210,7 +210,7 @@ def _asked_for(text: str) -> tuple[str | None, str | None]:
     if _SCHEME.match(text):
         restful = _RESTFUL.fullmatch(text)
         return restful["key"].partition("/")[0] if restful else None, text.partition("/_history/")[0]
-    conditional = _CONDITIONAL.fullmatch(text)
+    conditional = CONDITIONAL.fullmatch(text)
     if conditional is None:
         return None, None
     search = parse_qsl(text.partition("?")[2])

@@ -8,9 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
-from spv_platform.fhir.elements import Element, elements_of
+from spv_platform.fhir.elements import MODEL_ONLY, Element, elements_of
 
 
 class Problem(NamedTuple):
@@ -47,7 +48,6 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 }
 _TEXT = (str,)
 _MAX_ID = 64
-_OURS = frozenset({"fhir_comments", "resource_type"})
 _TARGET = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.\-]*://.*/)?([A-Z][A-Za-z]+)(?:\?.*|/[A-Za-z0-9\-.]{1,64}(?:/_history/.*)?)", re.DOTALL
 )
@@ -63,7 +63,7 @@ def broken(model: Any, resource: dict[str, Any], base: str = "") -> Iterator[Pro
     """
     elements = _by_name(model) if model else {}
     for name, value in resource.items():
-        if name in _OURS:
+        if name in MODEL_ONLY:
             yield Problem("unknown_element", base)
             continue
         element = elements.get(name)
@@ -87,13 +87,9 @@ def broken(model: Any, resource: dict[str, Any], base: str = "") -> Iterator[Pro
             yield Problem("several_choices", f"{base}/{choice}[x]")
 
 
-_known: dict[Any, dict[str, Element]] = {}
-
-
+@cache
 def _by_name(model: Any) -> dict[str, Element]:
-    if model not in _known:
-        _known[model] = {element.name: element for element in elements_of(model)}
-    return _known[model]
+    return {element.name: element for element in elements_of(model)}
 
 
 def _shapeless(value: Any, base: str) -> Iterator[Problem]:

@@ -56,12 +56,7 @@ def merged(
 
     Only keys for which `keys`, a condition on the key's columns, holds.
     """
-    merge = _Merge(lake, tenant, spec, base, tail, keys)
-    if not tail:
-        return merge.old
-    # Left to itself the join may hold the wide side in memory.
-    rows = pl.concat([merge.old, merge.new]).with_row_index(_ROW)
-    return merge.picked(rows, merge.chosen(rows))
+    return _Merge(lake, tenant, spec, base, tail, keys).whole()
 
 
 def merged_in_slices(
@@ -74,14 +69,13 @@ def merged_in_slices(
     merge = _Merge(lake, tenant, spec, base, tail, None)
     heights = [int(rows.select(pl.len()).collect().item()) for rows in (merge.old, merge.new)]
     if sum(heights) <= rows_at_once:
-        yield merged(lake, tenant, spec, base, tail)
+        yield merge.whole()
         return
     parts = ceil(sum(heights) / rows_at_once)
-    rows = pl.concat([merge.old, merge.new]).with_row_index(_ROW)
     number = reduce(xor, (pl.col(name).hash() for name in spec.key)) % parts
     small = [pl.col(pl.String).cast(pl.Enum(DECIDED_BY))]
     chosen = pl.concat(
-        merge.chosen(rows.filter(number == part)).with_columns(small).collect(engine="streaming")
+        merge.chosen(merge.rows.filter(number == part)).with_columns(small).collect(engine="streaming")
         for part in range(parts)
     ).sort(_ROW)
     start = 0
@@ -98,7 +92,8 @@ class _Merge:
 
     Attributes:
         old: the rows of the base.
-        new: those of the tail, in the same columns. Their concatenation gives its rows in the same order each time.
+        new: those of the tail, in the same columns.
+        rows: both, with their numbers; in the same order each time.
     """
 
     def __init__(
@@ -111,11 +106,16 @@ class _Merge:
         keys: pl.Expr | None,
     ) -> None:
         urls = [lake.url(tenant, "log", spec.name, path) for path in set(tail)]
-        self._spec, self._has_base = spec, base is not None
+        self._spec, self._has_base, self._has_tail = spec, base is not None, bool(tail)
         self._flags = [name for name in spec.base_schema if name not in spec.schema]
         unflagged = [pl.lit(None, dtype=spec.base_schema[name]).alias(name) for name in self._flags]
         self.old = _where(_base(lake, tenant, spec, base), keys)
         self.new = _where(_scan(lake, tenant, "log", spec.name, urls), keys).with_columns(unflagged)
+        self.rows = pl.concat([self.old, self.new]).with_row_index(_ROW)
+
+    def whole(self) -> pl.LazyFrame:
+        """All rows of the next base."""
+        return self.picked(self.rows, self.chosen(self.rows)) if self._has_tail else self.old
 
     def chosen(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """The numbers of the rows that are kept, with flags and first landings, decided over the rule's columns.
@@ -138,6 +138,7 @@ class _Merge:
     def picked(self, rows: pl.LazyFrame, chosen: pl.LazyFrame) -> pl.LazyFrame:
         """The wide rows of the chosen numbers."""
         wide = rows.drop(name for name in chosen.collect_schema() if name in rows.collect_schema() and name != _ROW)
+        # Left to itself the join may hold the wide side in memory.
         joined = wide.join(chosen, on=_ROW, how="inner", build_side="force_right")
         return joined.select(*self._spec.schema, *self._flags)
 

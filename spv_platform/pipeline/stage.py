@@ -130,7 +130,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
             platform.lake.delete(claim.tenant, platform.lake.url(claim.tenant, "log", lost.table, lost.path))
             faults.point("file_deleted")
     faults.point("after_staging")
-    return replace(_report(done, staging.files), new_content=new_content)
+    return _report(done, staging.files, new_content)
 
 
 @contextmanager
@@ -335,7 +335,7 @@ def _record(cur: "Cursor", outcome: Outcome) -> None:
     references.put_queue(cur, item.tenant, item.feed, item.seq, outcome.waiting)
 
 
-def _report(outcomes: list[Outcome], files: list["StagedFile"]) -> StageReport:
+def _report(outcomes: list[Outcome], files: list["StagedFile"], new_content: dict[str, dict[str, int]]) -> StageReport:
     rows: dict[str, int] = defaultdict(int)
     for file in files:
         rows[file.table] += file.rows
@@ -351,4 +351,5 @@ def _report(outcomes: list[Outcome], files: list["StagedFile"]) -> StageReport:
         superseded=sum(outcome.superseded for outcome in outcomes),
         quarantined=sum(outcome.quarantined_entries for outcome in outcomes),
         rows=dict(sorted(rows.items())),
+        new_content=new_content,
     )
