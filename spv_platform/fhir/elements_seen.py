@@ -12,12 +12,13 @@ import msgspec
 
 _FIRST = 10
 _THEN_EACH = 8
-_NAME = re.compile(rb'"(\w+)":')
-#: Sets of names whose paths are remembered; when there are so many, they are forgotten together.
-_MOST_KNOWN = 20_000
+#: A string that is a value is passed over: braces and quotes in it are no structure.
+_STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
+#: Structures whose paths are remembered; when there are so many, they are forgotten together.
+_MOST_KNOWN = 5_000
 
 _decode = msgspec.json.Decoder().decode
-_known: dict[tuple[str, frozenset[bytes]], frozenset[str]] = {}
+_known: dict[bytes, frozenset[str]] = {}
 
 
 class ElementsSeen:
@@ -43,13 +44,13 @@ class ElementsSeen:
         self._counts[resource_type] = count + 1
         if count >= _FIRST and count % _THEN_EACH:
             return
-        # the same names are, nearly always, the same paths: most of the work is done once a process
-        names = (resource_type, frozenset(_NAME.findall(text)))
-        found = _known.get(names)
+        # names and braces in their order tell the paths: most of the work is done once a process
+        structure = b"".join(_STRUCTURE.findall(text))
+        found = _known.get(structure)
         if found is None:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
-            found = _known[names] = frozenset(_paths(_decode(text), ""))
+            found = _known[structure] = frozenset(_paths(_decode(text), ""))
         self._found.add((resource_type, found))
 
 

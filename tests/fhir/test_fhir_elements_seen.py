@@ -1,0 +1,46 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spv_platform.fhir.elements_seen import ElementsSeen
+
+LEAVES = st.one_of(st.booleans(), st.integers(0, 9), st.text(alphabet='a{}[]":,\\é', max_size=6))
+RESOURCES = st.dictionaries(
+    st.sampled_from(["a", "b", "c"]),
+    st.recursive(
+        LEAVES,
+        lambda inner: st.one_of(
+            st.lists(inner, min_size=1, max_size=2),
+            st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, min_size=1, max_size=3),
+        ),
+        max_leaves=8,
+    ),
+    min_size=1,
+)
+
+
+def paths(value, at=""):
+    if isinstance(value, list):
+        return {path for part in value for path in paths(part, at)}
+    if not isinstance(value, dict):
+        return {at}
+    below = {path for name, part in value.items() for path in paths(part, f"{at}.{name}".lstrip("."))}
+    return below | ({at} if at else set())
+
+
+def seen(*resources):
+    elements = ElementsSeen()
+    for resource in resources:
+        elements.look("Basic", json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode())
+    return elements.paths
+
+
+@given(st.lists(RESOURCES, min_size=1, max_size=4))
+def test_the_paths_of_a_resource_do_not_depend_on_what_the_process_has_seen_before(resources):
+    assert seen(*resources) == {("Basic", path) for resource in resources for path in paths(resource)}
+
+
+def test_of_many_resources_of_a_type_each_so_many_are_looked_at():
+    many = [{"a": 1}] * 12 + [{"b": 1}] + [{"c": 1}] * 4
+    assert {path for _, path in seen(*many)} == {"a", "c"}
