@@ -1,11 +1,18 @@
 """`spv trials`: criteria files and registry studies."""
 
+from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from spv_platform.cli import json_option
+from spv_platform.cli import echo_json, json_option
 from spv_platform.cli.common import emit_rows, open_platform
+from spv_platform.errors import UsageError
+
+if TYPE_CHECKING:
+    from spv_platform.trials.model import Trial
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -19,20 +26,167 @@ def trials() -> None:
 @FILES
 @json_option
 def lint(files: tuple[Path, ...], as_json: bool) -> None:
-    """Check criteria FILES before they go anywhere. Exit code 1 if a file cannot be used."""
-    from spv_platform.trials.criteria import CriteriaError, parse_trial
+    """Check criteria FILES (YAML, or CTML) before they go anywhere. Exit code 1 if a file cannot be used."""
+    from spv_platform.trials.criteria import CriteriaError
     from spv_platform.trials.lint import lint as remarks
 
     rows = []
     for file in files:
         try:
-            trial = parse_trial(file.read_text(), file.name)
-            rows += [{"file": file.name, "level": "warning", "remark": remark} for remark in remarks(trial)]
+            trial, remarks_of_import = _read(file)
+            found = [*remarks_of_import, *remarks(trial)]
+            rows += [{"file": file.name, "level": "warning", "remark": remark} for remark in found]
         except (CriteriaError, UnicodeDecodeError) as error:
             rows.append({"file": file.name, "level": "error", "remark": str(error)})
     emit_rows(rows, as_json, f"{len(files)} files, nothing to remark")
     if any(row["level"] == "error" for row in rows):
         raise SystemExit(1)
+
+
+class _Several(click.Command):
+    """A command whose option --ctml takes all paths up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        of_option = False
+        for arg in args:
+            if of_option and not arg.startswith("-") and spread[-1] != "--ctml":
+                spread.append("--ctml")
+            elif arg.startswith("-"):
+                of_option = arg == "--ctml"
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+_PATH = click.Path(exists=True, path_type=Path)
+
+
+@trials.command(cls=_Several)
+@click.option("--ctml", multiple=True, type=_PATH, help="Trials in CTML or YAML, files or folders; several in a row.")
+@click.option("--clinical", type=_PATH, help="MatchMiner's clinical records: extended JSON, plain or gzip.")
+@click.option("--genomic", type=_PATH, help="MatchMiner's genomic records.")
+@click.option("--tenant", help="Match the persons of a tenant's tables instead of records in files.")
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Day on which ages and windows count.  [default: today]"
+)
+@click.option("--closed-world", is_flag=True, help="Take what is not on record for not so, as MatchMiner does.")
+@click.option("--include-deceased", is_flag=True, help="Match those too who are recorded as deceased.")
+@click.option("--include-closed", is_flag=True, help="Match closed trials and suspended arms too.")
+@click.option("--include-unknown", is_flag=True, help="Tell too who would match if what is not known turned out right.")
+@json_option
+def match(
+    ctml: tuple[Path, ...],
+    clinical: Path | None,
+    genomic: Path | None,
+    tenant: str | None,
+    as_of: datetime | None,
+    closed_world: bool,
+    include_deceased: bool,
+    include_closed: bool,
+    include_unknown: bool,
+    as_json: bool,
+) -> None:
+    """Try criteria on records in files (--clinical, --genomic), or on the persons of a tenant. Nothing is stored.
+
+    With files, prints one match document a line; with --tenant, one person and cohort that nothing speaks against.
+    """
+    day = as_of.date() if as_of else date.today()
+    if tenant is not None:
+        if clinical or genomic or closed_world:
+            raise UsageError("--tenant goes with neither --clinical, --genomic nor --closed-world: choose one way")
+        rows = _match_tenant(tenant, _trials(ctml), day)
+    elif ctml and clinical and genomic:
+        flags = {"include_deceased": include_deceased}
+        flags |= {"include_closed": include_closed, "include_unknown": include_unknown}
+        rows = _match_files(_trials(ctml), clinical, genomic, day, closed_world=closed_world, **flags)
+    else:
+        raise UsageError(
+            "give --ctml, --clinical and --genomic to match files, or --tenant to match a tenant's persons"
+        )
+    if as_json:
+        for row in rows:
+            echo_json(row)
+        return
+    shown = [{name: _shown(value) for name, value in row.items() if name != "evidence"} for row in rows]
+    emit_rows(shown, as_json, "no match")
+
+
+def _shown(value: Any) -> Any:
+    return " & ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _match_files(
+    trials_: "list[Trial]", clinical: Path, genomic: Path, day: date, *, closed_world: bool, **flags: bool
+) -> Iterator[dict[str, Any]]:
+    from spv_platform.trials.matchminer.documents import match_documents
+    from spv_platform.trials.matchminer.records import read_records
+
+    return match_documents(trials_, read_records(clinical, genomic), day, closed_world=closed_world, **flags)
+
+
+def _match_tenant(tenant: str, trials_: "list[Trial]", day: date) -> Iterator[dict[str, Any]]:
+    from spv_platform.pipeline.trying import try_criteria
+
+    return try_criteria(open_platform(), tenant, trials_, day)
+
+
+def _trials(paths: tuple[Path, ...]) -> "list[Trial]":
+    """The trials of files and folders; what is wrong with one is said, and the others go on."""
+    from spv_platform.trials.criteria import CriteriaError
+
+    found = []
+    for path in paths:
+        files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES) if path.is_dir() else [path]
+        for file in files:
+            try:
+                trial, remarks = _read(file)
+            except (CriteriaError, UnicodeDecodeError) as error:
+                click.echo(f"left out: {error}", err=True)
+                continue
+            found.append(trial)
+            for remark in remarks:
+                click.echo(f"note: {remark}", err=True)
+    if paths and not found:
+        raise UsageError("none of the trials can be used: `spv trials lint FILE` says why")
+    return found
+
+
+_SUFFIXES = (".json", ".yaml", ".yml")
+
+
+def _read(file: Path) -> "tuple[Trial, list[str]]":
+    """A trial in CTML or in the language of the platform, and what could not be taken over."""
+    from spv_platform.trials.criteria import parse_trial
+    from spv_platform.trials.matchminer.ctml import parse_ctml
+
+    text = file.read_text()
+    if "treatment_list" in text:
+        imported = parse_ctml(text, file.name)
+        return imported.trial, imported.remarks
+    return parse_trial(text, file.name), []
+
+
+@trials.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "form", type=click.Choice(["ctml", "yaml"]), required=True, help="What to write.")
+def convert(file: Path, form: str) -> None:
+    """Print the trial of FILE (YAML or CTML) in the other form; what cannot be said there is noted."""
+    import json
+
+    import yaml
+
+    from spv_platform.trials.criteria import to_document
+    from spv_platform.trials.matchminer.ctml import to_ctml
+
+    trial, remarks = _read(file)
+    if form == "ctml":
+        exported = to_ctml(trial)
+        remarks = [*remarks, *exported.remarks]
+        click.echo(json.dumps(exported.trial.ctml, indent=1, ensure_ascii=False))
+    else:
+        click.echo(yaml.safe_dump(to_document(trial), sort_keys=False, allow_unicode=True, width=110))
+    for remark in remarks:
+        click.echo(f"note: {remark}", err=True)
 
 
 @trials.command()

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: A worker ends after this many runs, or when it holds this much memory between two runs; another takes its place.
 MAX_RUNS = 500
-MAX_RSS_BYTES = 2 * 2**30
+MAX_RSS_BYTES = 2**30
 #: How long a run may go on after the worker was told to stop; less than what `spv down` allows it.
 FINISH_S = 4.0
 #: How long a run that was interrupted may take to end before the process does.

@@ -24,6 +24,8 @@ _PAUSES_S = (1.0, 60.0)
 _LOOKS, _LOOK_EVERY_S = 3, 5.0
 #: How long the workers may take to stop before they are killed.
 _GRACE_S = 9.0
+#: Memory that a run has freed goes back to the system: Polars' jemalloc would keep it, glibc spread it over arenas.
+_ALLOCATORS = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:0", "MALLOC_ARENA_MAX": "2"}
 
 
 def keep_workers(settings: Settings, count: int, module: str, stop: threading.Event) -> None:
@@ -72,7 +74,7 @@ class _Keeper:
         """Start a worker and wait for its end; its exit code. One that hangs is killed."""
         process = subprocess.Popen(  # noqa: S603 - fixed parts
             [sys.executable, "-m", "spv_platform.local.worker", name, self._module],
-            env={**os.environ, "SPV_HOME": str(self._settings.home)},
+            env={**_ALLOCATORS, **os.environ, "SPV_HOME": str(self._settings.home)},
             stdin=subprocess.PIPE,
             # Not of our group: an interrupt at the terminal is for us alone, who tell the workers.
             process_group=0,

@@ -5,15 +5,16 @@ A variant that is absent answers NOT_MET only if what was looked for is at least
 A region that was studied without a finding is no negative: which changes the test can see is not known here.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from spv_platform.trials.evidence import Facts, Verdicts, history, judged, latest, opposite
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Biomarker
-from spv_platform.trials.notation import protein_change
-from spv_platform.trials.terms import marker_codes, marker_names
+from spv_platform.trials.model import ANY_GENE, INTERGENIC, Biomarker, Range
+from spv_platform.trials.notation import any_change, codons_of, consequence_name, protein_change, replaces
+from spv_platform.trials.terms import marker_codes, marker_names, table
 from spv_platform.trials.values import judge_quantity
 
 TMB_UNIT = "1/1000000{Base}"
@@ -27,10 +28,16 @@ def judge(test: Biomarker, window: datetime | None, facts: Facts) -> Verdicts:
         return found if test.state == "present" else opposite(found)
     if test.tmb is not None:
         burdens = facts.of("tmb")
-        limits = judge_quantity(test.tmb.min, test.tmb.max, (0.0, MAX_TMB), unit=TMB_UNIT, facts=burdens)
+        limits = judge_quantity(test.tmb, (0.0, MAX_TMB), unit=TMB_UNIT, facts=burdens)
         return latest(judged(burdens, limits), window)
     if test.msi is not None:
         return latest(judged(facts.of("msi"), _polarity(positive=test.msi == "high")), window)
+    if test.mmr is not None:
+        return latest(judged(facts.of("mmr"), _polarity(positive=test.mmr == "deficient")), window)
+    if test.signature is not None:
+        code = f"signature|{test.signature}"
+        states = facts.of("signature").filter(pl.col("codes").list.contains(code).fill_null(False))
+        return latest(judged(states, _polarity(positive=test.state == "present")), window)
     return latest(judged(_marker_facts(test, facts), _polarity(positive=test.state == "positive")), window)
 
 
@@ -50,69 +57,158 @@ def _marker_facts(test: Biomarker, facts: Facts) -> pl.DataFrame:
     return facts.of("tumor_marker").filter(by_code | (uncoded & by_name))
 
 
+@dataclass(frozen=True)
+class _Attribute:
+    """What is asked of one attribute of a variant.
+
+    Attributes:
+        fit: 1 as asked for, 0 not stated or not understood, -1 something else; None: not asked for.
+        stated: whether the variant states it.
+    """
+
+    fit: pl.Expr | None
+    stated: pl.Expr
+
+
 def _variant(test: Biomarker, facts: Facts) -> pl.DataFrame:
-    variants = facts.of("variant").filter(pl.col("genes").list.contains(test.gene).fill_null(False))
-    change = _change(test.change, variants)
-    alteration = _attribute("alteration", test.alteration)
-    origin = _attribute("origin", test.origin)
-    # per attribute: 1 as asked for, 0 not stated, -1 something else, null not asked for
-    fit = pl.min_horizontal(change, alteration, origin)
-    present = pl.when(fit.is_null() | (fit == 1)).then(MET).when(fit == 0).then(UNKNOWN)
+    variants = facts.of_gene("variant", test.gene) if test.gene != ANY_GENE else facts.of("variant")
+    attributes = _attributes(test, variants)
+    asked = [attribute.fit for attribute in attributes if attribute.fit is not None]
+    fit = pl.min_horizontal(asked) if asked else pl.lit(1, dtype=pl.Int8)
     return judged(
         variants,
         pl.when(pl.col("polarity") == "present")
-        .then(present)
+        .then(pl.when(fit == 1).then(MET).when(fit == 0).then(UNKNOWN))
         .when(pl.col("polarity") == "absent")
-        .then(_absent(test, change, alteration, origin))
-        .when(fit.is_null() | (fit >= 0))
+        .then(_absent(attributes))
+        .when(fit >= 0)
         .then(UNKNOWN),
     )
 
 
-def _absent(test: Biomarker, change: pl.Expr, alteration: pl.Expr, origin: pl.Expr) -> pl.Expr:
-    """What an absent variant says: NOT_MET if every attribute it states is the asked one, nothing if it is another."""
-    allele_stated = pl.any_horizontal(
+def _attributes(test: Biomarker, variants: pl.DataFrame) -> list[_Attribute]:
+    allele = pl.any_horizontal(
         pl.col(column).list.len().fill_null(0) > 0 for column in ("hgvs_protein", "hgvs_coding", "hgvs_genomic")
     )
     # that one pair of genes is not fused says nothing about other partners
-    narrower = pl.col("genes").list.len() > 1
-    other = pl.lit(False)
-    for asked, fit, stated in (
-        (test.change, change, allele_stated),
-        (test.alteration, alteration, pl.col("alteration").is_not_null()),
-        (test.origin, origin, pl.col("origin").is_not_null()),
-    ):
-        if asked is None:
-            narrower = narrower | stated
+    pair = pl.col("genes").list.len() > 1
+    return [
+        _Attribute(_allele(test, variants), allele),
+        _Attribute(_partners(test, variants) if test.partner else None, pair),
+        _Attribute(_consequence(test.consequence, variants), pl.col("consequence").is_not_null()),
+        _one_of("alteration", test.alteration),
+        _one_of("call", test.call),
+        _one_of("exon", test.exons),
+        _one_of("zygosity", test.zygosity),
+        _one_of("function", test.function),
+        _one_of("origin", test.origin),
+        _within("vaf", test.vaf),
+        _within("copy_number", test.copy_number),
+    ]
+
+
+def _absent(attributes: list[_Attribute]) -> pl.Expr:
+    """What an absent variant says: NOT_MET if every attribute it states is the asked one, nothing if it is another."""
+    narrower = other = pl.lit(False)
+    for attribute in attributes:
+        if attribute.fit is None:
+            narrower = narrower | attribute.stated
         else:
-            other = other | (fit == -1)
+            other = other | (attribute.fit == -1)
             # an allele in a notation that is not understood may be the asked one or another
-            narrower = narrower | (stated & (fit == 0))
+            narrower = narrower | (attribute.stated & (attribute.fit == 0))
     return pl.when(other).then(None).when(narrower).then(UNKNOWN).otherwise(NOT_MET)
 
 
-def _attribute(column: str, wanted: str | None) -> pl.Expr:
-    if wanted is None:
-        return pl.lit(None, dtype=pl.Int8)
+def _one_of(column: str, wanted: tuple[str, ...] | tuple[int, ...] | str | int | None) -> _Attribute:
     said = pl.col(column)
-    return pl.when(said == wanted).then(1).when(said.is_null()).then(0).otherwise(-1).cast(pl.Int8)
-
-
-def _change(wanted: str | None, variants: pl.DataFrame) -> pl.Expr:
     if wanted is None:
-        return pl.lit(None, dtype=pl.Int8)
+        return _Attribute(None, said.is_not_null())
+    among = said.is_in(wanted if isinstance(wanted, tuple) else (wanted,))
+    return _Attribute(
+        pl.when(among).then(1).when(said.is_null()).then(0).otherwise(-1).cast(pl.Int8), said.is_not_null()
+    )
+
+
+def _within(column: str, wanted: Range | None) -> _Attribute:
+    said = pl.col(column)
+    if wanted is None:
+        return _Attribute(None, said.is_not_null())
+    inside = pl.lit(True)
+    for bound, holds in (
+        (wanted.min, lambda limit: said >= limit),
+        (wanted.over, lambda limit: said > limit),
+        (wanted.max, lambda limit: said <= limit),
+        (wanted.under, lambda limit: said < limit),
+    ):
+        if bound is not None:
+            inside = inside & holds(bound)
+    return _Attribute(
+        pl.when(said.is_null()).then(0).when(inside).then(1).otherwise(-1).cast(pl.Int8), said.is_not_null()
+    )
+
+
+def _partners(test: Biomarker, variants: pl.DataFrame) -> pl.Expr:
+    """Whether the two genes are the asked pair, in either order."""
+    together = pl.col("genes").list.join("\n")
+    found = variants.select(together).to_series().drop_nulls().unique().to_list()
+    verdicts = {genes: _judge_pair((test.gene, test.partner), genes.split("\n")) for genes in found}
+    return together.replace_strict(verdicts, default=0, return_dtype=pl.Int8)
+
+
+def _judge_pair(wanted: tuple[str | None, str | None], genes: list[str]) -> int:
+    left, right = genes[0] or None, genes[1] if len(genes) > 1 else None
+    return max(
+        min(_judge_gene(wanted[0], left), _judge_gene(wanted[1], right)),
+        min(_judge_gene(wanted[0], right), _judge_gene(wanted[1], left)),
+    )
+
+
+def _judge_gene(wanted: str | None, given: str | None) -> int:
+    if given is None:
+        return UNKNOWN
+    return MET if (wanted == given or (wanted == ANY_GENE and given != INTERGENIC)) else NOT_MET
+
+
+def _consequence(wanted: tuple[str, ...] | str | None, variants: pl.DataFrame) -> pl.Expr | None:
+    if wanted is None:
+        return None
+    kinds: dict[str, list[str]] = table("consequences")["kinds"]
+    met = {kind for name in wanted for kind in (name, *kinds.get(name, ()))}
+    # one look-up per distinct spelling, of which there are few
+    verdicts = {}
+    for said in variants["consequence"].drop_nulls().unique().to_list():
+        name = consequence_name(said)
+        narrower = met.intersection(kinds.get(name or "", ()))
+        verdicts[said] = MET if name in met else UNKNOWN if name is None or narrower else NOT_MET
+    return pl.col("consequence").replace_strict(verdicts, default=0, return_dtype=pl.Int8)
+
+
+def _allele(test: Biomarker, variants: pl.DataFrame) -> pl.Expr | None:
+    """The best judgement of the changes that a variant names; 0 where none is understood."""
+    if test.change is None and test.codons is None:
+        return None
     # one look-up per distinct notation, of which there are few
-    notations = variants["hgvs_protein"].explode().drop_nulls().unique().to_list()
-    forms = {notation: form for notation in notations if (form := protein_change(notation))}
+    notations = variants["hgvs_protein"].explode(empty_as_null=False).drop_nulls().unique().to_list()
+    forms = {notation: _judge_change(test, form) for notation in notations if (form := protein_change(notation))}
     said = pl.col("hgvs_protein").list.eval(
-        pl.element().replace_strict(forms, default=None, return_dtype=pl.String).drop_nulls()
+        pl.element().replace_strict(forms, default=None, return_dtype=pl.Int8).drop_nulls()
     )
-    understood = said.list.len().fill_null(0) > 0
-    return (
-        pl.when(said.list.contains(wanted).fill_null(False))
-        .then(1)
-        .when(understood)
-        .then(-1)
-        .otherwise(0)
-        .cast(pl.Int8)
-    )
+    return said.list.max().fill_null(0).cast(pl.Int8)
+
+
+def _judge_change(test: Biomarker, change: str) -> int:
+    verdict = MET
+    if test.change is not None:
+        residue = any_change(test.change)
+        verdict = MET if (replaces(residue, change) if residue else change == test.change) else NOT_MET
+    return verdict if test.codons is None else min(verdict, _judge_codons(test.codons, change))
+
+
+def _judge_codons(wanted: Range, change: str) -> int:
+    low = wanted.min if wanted.min is not None else 1
+    high = wanted.max if wanted.max is not None else float("inf")
+    first, last = codons_of(change)
+    if low <= first and last <= high:
+        return MET
+    return UNKNOWN if first <= high and last >= low else NOT_MET

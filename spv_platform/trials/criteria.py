@@ -5,18 +5,18 @@ a patient, so errors may quote it; each says `file: trial: cohort: criterion: wh
 """
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from spv_platform import strict_yaml
 from spv_platform.errors import UsageError
-from spv_platform.trials.model import Cohort, Criterion, Group, Node, Op, Trial, criteria_of, gating_tree
+from spv_platform.trials.model import Cohort, Criterion, Group, Level, Node, Op, Trial, criteria_of, gating_tree
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16  # groups in groups
 MAX_CRITERIA = 1000
-_OPS: tuple[Op, ...] = ("all", "any", "none")
+_OPS: tuple[Op, ...] = ("all", "any", "none", "at_least")
 _TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,39}")
 
 
@@ -58,7 +58,8 @@ def from_document(document: Any, name: str = "document") -> Trial:
 
 def _node_document(node: Node) -> dict[str, Any]:
     if isinstance(node, Group):
-        return {node.op: [_node_document(member) for member in node.members]}
+        members = [_node_document(member) for member in node.members]
+        return {node.op: {"n": node.n, "of": members} if node.op == "at_least" else members}
     document: dict[str, Any] = msgspec.to_builtins(node)
     return document
 
@@ -71,7 +72,7 @@ def _load(text: str, file: str) -> Any:
 
 
 def _trial(raw: Any, file: str) -> Trial:
-    raw = _mapping(raw, file, ("trial", "title", "version", "cohorts"))
+    raw = _mapping(raw, file, ("trial", "title", "version", "status", "cohorts", "ctml"))
     identifier = raw.get("trial")
     if not isinstance(identifier, str) or not _TRIAL_ID.fullmatch(identifier):
         raise CriteriaError(f"{file}: `trial` is not a registry id: write it as `trial: NCT01234567`")
@@ -84,19 +85,24 @@ def _trial(raw: Any, file: str) -> Trial:
         raise CriteriaError(f"{where}: `title` is not text: put it in quotes")
     if type(version) is not int or version < 1:
         raise CriteriaError(f"{where}: `version` is not a whole number from 1")
+    status, ctml = raw.get("status", "open"), raw.get("ctml")
+    if status not in ("open", "closed"):
+        raise CriteriaError(f"{where}: `status` is neither open nor closed")
+    if ctml is not None and not isinstance(ctml, dict):
+        raise CriteriaError(f"{where}: `ctml` is no document: leave it out, it is written when CTML is read")
     parsed = tuple(_cohort(cohort, where, at) for at, cohort in enumerate(cohorts, start=1))
     _check_unique([cohort.id for cohort in parsed], where, "cohort")
     criteria = [criterion for cohort in parsed for criterion in criteria_of(cohort.criteria)]
     _check_unique([criterion.id for criterion in criteria], where, "criterion")
     if len(criteria) > MAX_CRITERIA:
         raise CriteriaError(f"{where}: more than {MAX_CRITERIA} criteria")
-    return Trial(trial=identifier, title=title, version=version, cohorts=parsed)
+    return Trial(trial=identifier, title=title, version=version, status=status, cohorts=parsed, ctml=ctml)
 
 
 def _cohort(raw: Any, where: str, at: int) -> Cohort:
     name = raw.get("id") if isinstance(raw, dict) else None
     where = f"{where}: cohort {name or at}"
-    raw = _mapping(raw, where, ("id", "title", "status", "criteria"))
+    raw = _mapping(raw, where, ("id", "title", "status", "level", "level_id", "criteria"))
     if not isinstance(name, str) or not name.strip():
         raise CriteriaError(f"{where}: `id` is missing or not text: give the cohort an id, in quotes if it is a number")
     if "criteria" not in raw:
@@ -111,24 +117,37 @@ def _cohort(raw: Any, where: str, at: int) -> Cohort:
         raise CriteriaError(f"{where}: `title` is not text: put it in quotes")
     if status not in ("open", "closed"):
         raise CriteriaError(f"{where}: `status` is neither open nor closed")
-    return Cohort(id=name, title=title, status=status, criteria=tree)
+    level, level_id = raw.get("level", "arm"), raw.get("level_id", "")
+    if level not in get_args(Level) or not isinstance(level_id, str):
+        raise CriteriaError(f"{where}: `level` is none of {', '.join(get_args(Level))}, or `level_id` is not text")
+    return Cohort(id=name, title=title, status=status, level=level, level_id=level_id, criteria=tree)
 
 
 def _node(raw: Any, where: str, path: str, depth: int) -> Node:
     if depth > MAX_DEPTH:
         raise CriteriaError(f"{where}: {path}: nested deeper than {MAX_DEPTH} levels: flatten the criteria")
     if not isinstance(raw, dict):
-        raise CriteriaError(f"{where}: {path}: not a criterion and not `all:`, `any:` or `none:`")
+        raise CriteriaError(f"{where}: {path}: not a criterion and not `all:`, `any:`, `none:` or `at_least:`")
     ops = [op for op in _OPS if op in raw]
     if not ops:
         return _criterion(raw, where, path)
     if len(raw) != 1:
         raise CriteriaError(f"{where}: {path}: `{ops[0]}:` stands beside other keys: put each into an item of its own")
-    op, members = ops[0], raw[ops[0]]
+    op, members, n = ops[0], raw[ops[0]], 1
+    if op == "at_least":
+        members, n = _at_least(members, where, path)
     if not isinstance(members, list) or not members:
         raise CriteriaError(f"{where}: {path}.{op}: needs a list of at least one criterion")
     nodes = (_node(member, where, f"{path}.{op}[{at}]", depth + 1) for at, member in enumerate(members, start=1))
-    return Group(op=op, members=tuple(nodes))
+    return Group(op=op, members=tuple(nodes), n=n)
+
+
+def _at_least(raw: Any, where: str, path: str) -> tuple[Any, int]:
+    raw = _mapping(raw, f"{where}: {path}.at_least", ("n", "of"))
+    n, members = raw.get("n"), raw.get("of")
+    if type(n) is not int or n < 1 or (isinstance(members, list) and n > len(members)):
+        raise CriteriaError(f"{where}: {path}.at_least: `n` is a whole number from 1 to the number of criteria in `of`")
+    return members, n
 
 
 def _criterion(raw: dict[str, Any], where: str, path: str) -> Criterion:

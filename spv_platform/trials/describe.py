@@ -30,7 +30,7 @@ def _asked(criterion: Criterion) -> str:
     test = criterion.test
     match test:
         case Age():
-            return f"age {_limits(test.min, test.max)}"
+            return f"age {_range(test)}"
         case Diagnosis():
             return f"diagnosis {_codes(test.codes)}"
         case Finding():
@@ -43,7 +43,7 @@ def _asked(criterion: Criterion) -> str:
             name, limits = ("ECOG", test.ecog) if test.ecog else ("Karnofsky", test.karnofsky)
             return f"{name} {_range(limits)}"
         case Lab():
-            return f"laboratory {_codes(test.codes)} {_limits(test.min, test.max)} {test.unit}"
+            return f"laboratory {_codes(test.codes)} {_range(test)} {test.unit}"
         case "text":
             return "to be judged in the clinic"
         case _:
@@ -55,18 +55,43 @@ def _biomarker(test: Biomarker) -> str:
         return f"TMB {_range(test.tmb)} per megabase"
     if test.msi is not None:
         return f"MSI {test.msi}"
-    words = (test.gene or test.marker, test.change, test.alteration, test.origin, test.state)
-    return " ".join(word for word in words if word)
+    if test.mmr is not None:
+        return f"mismatch repair {test.mmr}"
+    if test.signature is not None:
+        return f"{test.signature} signature {test.state}"
+    narrowed = [
+        f"with {test.partner}" if test.partner else None,
+        f"codon {_range(test.codons)}" if test.codons else None,
+        f"exon {' or '.join(map(str, test.exons))}" if isinstance(test.exons, tuple) else None,
+        f"copies {_range(test.copy_number)}" if test.copy_number else None,
+        f"allele frequency {_range(test.vaf)}" if test.vaf else None,
+    ]
+    words = (
+        *(
+            test.gene or test.marker,
+            test.change,
+            _either(test.alteration),
+            _either(test.consequence),
+            _either(test.call),
+        ),
+        *(test.zygosity, test.function, test.origin, *narrowed, test.state),
+    )
+    return " ".join(word.replace("_", " ") for word in words if word)
 
 
-def _range(limits: Range | None) -> str:
-    return _limits(limits.min, limits.max) if limits else ""
+def _either(values: tuple[str, ...] | str | None) -> str | None:
+    return " or ".join(values) if isinstance(values, tuple) else values
 
 
-def _limits(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
-    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+def _range(limits: Range | Age | Lab | None) -> str:
+    if limits is None:
+        return ""
+    if limits.min is not None and limits.min == limits.max:
+        return f"{limits.min:g}"
+    if limits.min is not None and limits.max is not None:
+        return f"{limits.min:g} to {limits.max:g}"
+    words = {"at least": limits.min, "over": limits.over, "at most": limits.max, "under": limits.under}
+    return " and ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None)
 
 
 def _codes(codes: tuple[str, ...]) -> str:

@@ -143,7 +143,7 @@ def _cohort_rows(
     if tree is None:
         raise ValueError("a cohort has no gating criterion")
     combined = combine(tree, {criterion.id: found[criterion.id].value for criterion in criteria_of(tree)})
-    closed = cohort.status == "closed"
+    closed = "closed" in (cohort.status, trial.status)
     not_recruiting = study is not None and not study.recruiting
     willing = ~pl.col("opted_out")
     value = combined.value

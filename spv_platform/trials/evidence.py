@@ -36,7 +36,7 @@ class Verdicts:
 
     Attributes:
         by_person: person (UInt32), verdict (Int8); who is missing has no evidence: UNKNOWN.
-        evidence: person, row: the facts that were weighed.
+        evidence: person, row, judgement: the facts that were weighed.
     """
 
     by_person: pl.DataFrame
@@ -52,14 +52,15 @@ class Facts:
         usable: the facts that count, with `row`, `person`, `start`, `end` beside the columns of the view.
     """
 
-    def __init__(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date) -> None:
+    def __init__(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date, *, later: bool = False) -> None:
+        """`later`: facts after the day of evaluation count too."""
         self.as_of = as_of
         self.persons = persons.height
         self.horizon = datetime.combine(as_of + timedelta(days=1), time.min)
         numbers = persons.select("person_id").with_row_index("person")
         end = pl.col("time_end").fill_null(self.horizon)
         usable = (
-            facts.filter(pl.col("time_start").is_null() | (pl.col("time_start") < self.horizon))
+            facts.filter(pl.col("time_start").is_null() | (pl.col("time_start") < self.horizon) | pl.lit(later))
             .join(numbers, on="person_id", how="inner")
             .with_columns(_codes(), start=pl.col("time_start"), end=pl.min_horizontal(end, pl.lit(self.horizon)))
             .with_columns(end=pl.when(pl.col("start").is_not_null()).then("end"))
@@ -73,6 +74,10 @@ class Facts:
         """The facts of these kinds."""
         parts = [self._by_kind[kind] for kind in kinds if kind in self._by_kind]
         return pl.concat(parts) if parts else self.usable.clear()
+
+    def of_gene(self, kind: str, gene: str | None) -> pl.DataFrame:
+        """The facts of a kind that name a gene."""
+        return self.of(kind).filter(pl.col("genes").list.contains(gene).fill_null(False))
 
     def window_start(self, within_days: int | None) -> datetime | None:
         """The first moment from which evidence counts; None: all counts."""
@@ -100,7 +105,7 @@ def judged(facts: pl.DataFrame, judgement: pl.Expr) -> pl.DataFrame:
 def nothing() -> Verdicts:
     """No evidence about anybody."""
     empty = pl.DataFrame(schema=JUDGED)
-    return Verdicts(empty.select("person", verdict="judgement"), empty.select("person", "row"))
+    return Verdicts(empty.select("person", verdict="judgement"), empty.select("person", "row", "judgement"))
 
 
 def latest(frame: pl.DataFrame, window: datetime | None) -> Verdicts:
@@ -138,7 +143,9 @@ def history(frame: pl.DataFrame, window: datetime | None) -> Verdicts:
 
 def opposite(verdicts: Verdicts) -> Verdicts:
     """The verdicts on the contrary question, from the same evidence."""
-    return Verdicts(verdicts.by_person.with_columns(-pl.col("verdict")), verdicts.evidence)
+    return Verdicts(
+        verdicts.by_person.with_columns(-pl.col("verdict")), verdicts.evidence.with_columns(-pl.col("judgement"))
+    )
 
 
 def _inside(frame: pl.DataFrame, window: datetime | None) -> pl.DataFrame:
@@ -147,4 +154,4 @@ def _inside(frame: pl.DataFrame, window: datetime | None) -> pl.DataFrame:
 
 def _verdicts(frame: pl.DataFrame, verdict: pl.Expr) -> Verdicts:
     by_person = frame.group_by("person").agg(verdict=verdict.cast(pl.Int8))
-    return Verdicts(by_person, frame.select("person", "row"))
+    return Verdicts(by_person, frame.select("person", "row", "judgement"))

@@ -1,11 +1,12 @@
 """Three-valued logic over columns: a tree of criteria becomes verdicts, open questions and reasons, per person.
 
 A verdict is an Int8: 1 MET, 0 UNKNOWN, -1 NOT_MET. `all` is the least of its members, `any` the greatest, `none` the
-opposite of the greatest (Kleene's strong logic).
+opposite of the greatest, `at_least` the n-th greatest (Kleene's strong logic).
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from spv_platform.trials.model import Criterion, Node
@@ -63,7 +64,7 @@ def _judge(node: Node, leaves: dict[str, pl.Series], judged: dict[int, _Judged])
         result = _Judged(value, _cost(value, MET), _cost(value, NOT_MET))
     else:
         members = [_judge(member, leaves, judged) for member in node.members]
-        result = _combine_members(node.op, members)
+        result = _at_least(node.n, members) if node.op == "at_least" else _combine_members(node.op, members)
     judged[id(node)] = result
     return result
 
@@ -82,6 +83,19 @@ def _combine_members(op: str, members: list[_Judged]) -> _Judged:
     if op == "any":
         return _Judged(any_value, any_met, any_not)
     return _Judged(-any_value, any_not, any_met)
+
+
+def _at_least(n: int, members: list[_Judged]) -> _Judged:
+    """The n-th greatest value; the cheapest answers that reach n, or that leave fewer than n."""
+    values = np.sort(np.stack([member.value.to_numpy() for member in members]), axis=0)
+    to_met = np.sort(np.stack([member.to_met.to_numpy() for member in members]), axis=0)
+    to_not = np.sort(np.stack([member.to_not_met.to_numpy() for member in members]), axis=0)
+    against = len(members) - n + 1
+    return _Judged(
+        pl.Series(values[-n], dtype=pl.Int8),
+        pl.Series(np.minimum(to_met[:n].sum(axis=0), _NEVER), dtype=pl.Int32),
+        pl.Series(np.minimum(to_not[:against].sum(axis=0), _NEVER), dtype=pl.Int32),
+    )
 
 
 def _over(function, columns) -> pl.Series:  # type: ignore[no-untyped-def]

@@ -5,16 +5,17 @@ them (`evidence`). Where nothing is said, the verdict is UNKNOWN.
 """
 
 import calendar
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from spv_platform.trials import biomarkers
+from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.evidence import Facts, Verdicts, agree, best, history, judged, latest, nothing, opposite
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import Age, Biomarker, Diagnosis, Finding, Lab, PerformanceStatus, Range, Stage, Test
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
-from spv_platform.trials.terms import code_matches, judge_cancer_codes
+from spv_platform.trials.terms import code_matches
 from spv_platform.trials.values import judge_quantity
 
 MAX_AGE = 125  # years; an older birth date is a placeholder
@@ -63,25 +64,37 @@ def _age(test: Age, facts: Facts) -> pl.DataFrame:
     births = facts.of("birth_date").filter(pl.col("start").is_not_null())
     # born in [start, end): the last possible moment is just before the end
     oldest, youngest = pl.col("start"), pl.col("end") - pl.duration(microseconds=1)
-    old_enough, too_old = pl.lit(MET), pl.lit(NOT_MET)
+
+    def born_before(limit: datetime) -> pl.Expr:
+        return pl.when(youngest < limit).then(MET).when(oldest >= limit).then(NOT_MET).otherwise(UNKNOWN)
+
+    day = timedelta(days=1)
+    verdicts = [pl.lit(MET)]
     if test.min is not None:
-        limit = _years_before(facts, test.min)
-        old_enough = pl.when(youngest < limit).then(MET).when(oldest >= limit).then(NOT_MET).otherwise(UNKNOWN)
+        verdicts.append(born_before(_years_before(facts, test.min)))
+    if test.over is not None:
+        verdicts.append(born_before(_years_before(facts, test.over) - day))
     if test.max is not None:
-        limit = _years_before(facts, test.max + 1)
-        too_old = pl.when(youngest < limit).then(MET).when(oldest >= limit).then(NOT_MET).otherwise(UNKNOWN)
-    verdict = pl.min_horizontal(old_enough, -too_old)
+        verdicts.append(-born_before(_years_before(facts, test.max + 1)))
+    if test.under is not None:
+        verdicts.append(-born_before(_years_before(facts, test.under)))
     plausible = oldest >= _years_before(facts, MAX_AGE)
-    return judged(births, pl.when(plausible).then(verdict).otherwise(UNKNOWN))
+    return judged(births, pl.when(plausible).then(pl.min_horizontal(verdicts)).otherwise(UNKNOWN))
 
 
-def _years_before(facts: Facts, years: int) -> datetime:
-    """The first moment of birth at which a person is not yet so many years old on the day of evaluation."""
-    year = max(facts.as_of.year - years, 1)
-    last = calendar.monthrange(year, facts.as_of.month)[1]
-    if facts.as_of.day > last:  # 29 February
-        return datetime(year, 3, 1)
-    born = datetime(year, facts.as_of.month, facts.as_of.day)
+def _years_before(facts: Facts, years: float) -> datetime:
+    """The first moment of birth at which a person is not yet so many years old on the day of evaluation.
+
+    A part of a year counts as whole months.
+    """
+    months = facts.as_of.year * 12 + facts.as_of.month - 1 - round(years * 12)
+    year, month = max(months // 12, 1), months % 12 + 1
+    last = calendar.monthrange(year, month)[1]
+    born = datetime(year, month, min(facts.as_of.day, last))
+    # who is born on the 29th of February has the birthday on the 1st of March of other years
+    if facts.as_of.day > last:
+        born += timedelta(days=1)
+        return born
     return born + (facts.horizon - datetime.combine(facts.as_of, datetime.min.time()))
 
 
@@ -131,10 +144,9 @@ def _judge_stage_text(test: Stage, text: str) -> int:
 
 def _performance(test: PerformanceStatus, facts: Facts) -> pl.DataFrame:
     kind, limits, top = ("ecog", test.ecog, 5) if test.ecog else ("karnofsky", test.karnofsky, 100)
-    wanted = limits or Range(min=0)
-    return judged(facts.of(kind), judge_quantity(wanted.min, wanted.max, (0, top)))
+    return judged(facts.of(kind), judge_quantity(limits or Range(min=0), (0, top)))
 
 
 def _lab(test: Lab, facts: Facts) -> pl.DataFrame:
     results = with_code(facts.of("lab", "tumor_marker"), test.codes)
-    return judged(results, judge_quantity(test.min, test.max, None, unit=test.unit, facts=results, codes=test.codes))
+    return judged(results, judge_quantity(test, None, unit=test.unit, facts=results, codes=test.codes))

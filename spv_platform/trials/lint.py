@@ -1,7 +1,8 @@
 """Advice on criteria that are in the language but probably not what was meant."""
 
+from spv_platform.trials.cancers import cancer_class, extent
 from spv_platform.trials.model import Biomarker, Criterion, Diagnosis, Finding, Group, Node, Trial, criteria_of
-from spv_platform.trials.terms import cancer_class, gene_advice, marker_name
+from spv_platform.trials.terms import gene_advice, marker_name
 
 
 def lint(trial: Trial) -> list[str]:
@@ -32,7 +33,7 @@ def _advice(criterion: Criterion) -> list[str]:
         advice += [
             f"code {code} is in no cancer class: other diagnoses stay UNKNOWN instead of NOT_MET"
             for code in test.codes
-            if cancer_class(code) is None
+            if extent(code) is None and cancer_class(code) is None
         ]
     return advice
 

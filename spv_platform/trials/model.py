@@ -5,16 +5,22 @@ What belongs here: the structs and the checks of one value. What does not: readi
 """
 
 import math
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from spv_platform.trials.notation import protein_change, stage_group
-from spv_platform.trials.terms import canonical_code
+from spv_platform.trials.notation import any_change, consequence_name, protein_change, stage_group
+from spv_platform.trials.terms import canonical_code, marker_name
 
-Op: TypeAlias = Literal["all", "any", "none"]
+Op: TypeAlias = Literal["all", "any", "none", "at_least"]
+Level: TypeAlias = Literal["step", "arm", "dose"]
 FindingKind: TypeAlias = Literal["condition", "metastasis", "medication", "allergy", "procedure", "immunization"]
 Alteration: TypeAlias = Literal["mutation", "fusion", "copy_number_gain", "copy_number_loss"]
+#: Classes of a copy number change: many copies, more, one lost, all lost.
+Call: TypeAlias = Literal["amplification", "gain", "heterozygous_loss", "homozygous_loss"]
+Signature: TypeAlias = Literal["apobec", "pole", "temozolomide", "tobacco", "uva"]
+#: Partners of a fusion that are no gene symbols: any gene, and none (the other end lies between genes).
+ANY_GENE, INTERGENIC = "any", "intergenic"
 
 _settle = msgspec.structs.force_setattr
 
@@ -23,13 +29,17 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all: immutable, by keyword, no unknown keys."""
 
 
-def _check_range(low: float | None, high: float | None) -> None:
-    if low is None and high is None:
-        raise ValueError("needs `min`, `max` or both")
-    if any(bound is not None and not math.isfinite(bound) for bound in (low, high)):
-        raise ValueError("`min` and `max` must be finite numbers")
-    if low is not None and high is not None and low > high:
-        raise ValueError("`min` is greater than `max`")
+def _check_limits(limits: "Range | Age | Lab") -> None:
+    low = [bound for bound in (limits.min, limits.over) if bound is not None]
+    high = [bound for bound in (limits.max, limits.under) if bound is not None]
+    if not low and not high:
+        raise ValueError("needs `min`, `max` or both (or `over`, `under`, which leave the bound out)")
+    if len(low) == 2 or len(high) == 2:
+        raise ValueError("`min` and `over`, `max` and `under` exclude each other")
+    if not all(math.isfinite(bound) for bound in low + high):
+        raise ValueError("bounds must be finite numbers")
+    if low and high and (low > high or (low == high and (limits.over is not None or limits.under is not None))):
+        raise ValueError("`min` is greater than `max`, so nothing can lie between")
 
 
 def _codes(codes: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,23 +47,33 @@ def _codes(codes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Range(_Struct, frozen=True, kw_only=True):
-    """Numbers between `min` and `max`, both included."""
+    """Numbers from `min` to `max`, both included; `over` and `under` leave the bound itself out."""
 
     min: float | None = None
     max: float | None = None
+    over: float | None = None
+    under: float | None = None
 
     def __post_init__(self) -> None:
-        _check_range(self.min, self.max)
+        _check_limits(self)
 
 
 class Age(_Struct, frozen=True, kw_only=True):
-    """Completed years on the day of evaluation, bounds included."""
+    """Age on the day of evaluation, in years; a fraction counts as whole months.
 
-    min: int | None = None
-    max: int | None = None
+    `min: 18` is met from the 18th birthday on, `max: 75` to the day before the 76th. `over: 18` is met from the day
+    after the 18th birthday on, `under: 18` to the day before it.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    over: float | None = None
+    under: float | None = None
 
     def __post_init__(self) -> None:
-        _check_range(self.min, self.max)
+        _check_limits(self)
+        if any(bound is not None and not 0 <= bound <= 200 for bound in (self.min, self.max, self.over, self.under)):
+            raise ValueError("an age lies between 0 and 200 years")
 
 
 class Diagnosis(_Struct, frozen=True, kw_only=True):
@@ -91,46 +111,108 @@ class Stage(_Struct, frozen=True, kw_only=True):
 
 
 class Biomarker(_Struct, frozen=True, kw_only=True):
-    """A variant of a gene, the state of a marker, the mutational burden, or microsatellite instability.
+    """A variant of a gene, the state of a marker, the mutational burden, or a state of the whole genome.
 
-    Exactly one of `gene`, `marker`, `tmb` (mutations per megabase) and `msi`. `change`, `alteration` and `origin`
-    narrow a gene; `codes` replace the table's codes of a marker's tests.
+    Exactly one of `gene`, `marker`, `tmb` (mutations per megabase), `msi`, `mmr` and `signature`. Everything that
+    narrows a gene holds of one and the same variant.
+
+    Attributes:
+        gene: HGNC symbol, or `any`.
+        change: a protein change in any HGVS spelling, or `V600 any`: whatever replaces that residue.
+        alteration: one of these classes.
+        partner: the other gene of a fusion, in either order; `any` gene, or `intergenic`.
+        codons: of the protein, first to last.
+        exons: of the transcript that the laboratory reports.
+        consequence: names of the Sequence Ontology, or classes of the mutation annotation format.
+        call: the class of a copy number change.
+        copy_number: copies.
+        vaf: variant allele frequency, 0 to 1.
+        function: what the laboratory says that the change does.
+        codes: replace the table's codes of a marker's tests.
     """
 
     gene: str | None = None
     change: str | None = None
-    alteration: Alteration | None = None
+    alteration: tuple[Alteration, ...] | Alteration | None = None
+    partner: str | None = None
+    codons: Range | None = None
+    exons: tuple[int, ...] | int | None = None
+    consequence: tuple[str, ...] | str | None = None
+    call: tuple[Call, ...] | Call | None = None
+    copy_number: Range | None = None
+    vaf: Range | None = None
+    zygosity: Literal["heterozygous", "homozygous", "hemizygous"] | None = None
+    function: Literal["activating", "inactivating"] | None = None
     origin: Literal["somatic", "germline"] | None = None
     marker: str | None = None
     codes: tuple[str, ...] = ()
-    state: Literal["present", "absent", "positive", "negative"] | None = None
+    state: Literal["present", "absent", "positive", "negative", "low", "ultralow"] | None = None
     tmb: Range | None = None
     msi: Literal["high", "stable"] | None = None
+    mmr: Literal["deficient", "proficient"] | None = None
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("gene", "marker", "tmb", "msi") if getattr(self, name) is not None]
+        given = [name for name in _SUBJECTS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("needs exactly one of `gene`, `marker`, `tmb`, `msi`")
-        self._check_belongs("gene", given[0], ("change", "alteration", "origin"))
+            raise ValueError(f"needs exactly one of {', '.join(f'`{name}`' for name in _SUBJECTS)}")
+        self._check_belongs("gene", given[0], NARROWING)
         self._check_belongs("marker", given[0], ("codes",))
-        states = {"gene": ("present", "absent"), "marker": ("positive", "negative")}.get(given[0], ())
+        states = _STATES.get(given[0], ())
         if self.state is not None and self.state not in states:
             raise ValueError(
                 f"`state` is {' or '.join(states)}" if states else f"`state` does not go with `{given[0]}`"
             )
         if states and self.state is None:
             _settle(self, "state", states[0])
+        if self.state in ("low", "ultralow") and marker_name(self.marker or "") != "HER2":
+            raise ValueError(f"`state: {self.state}` goes with `marker: HER2` only")
+        for name in ("alteration", "exons", "consequence", "call"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, tuple):
+                _settle(self, name, (value,))
         if self.change is not None:
-            change = protein_change(self.change)
-            if change is None:
-                raise ValueError(f"`change: {self.change}` is not a protein change such as L858R or E746_A750del")
-            _settle(self, "change", change)
+            _settle(self, "change", _change(self.change))
+        if self.consequence is not None:
+            _settle(self, "consequence", tuple(_consequence(name) for name in self.consequence))
+        if self.partner is not None and self.alteration is None:
+            _settle(self, "alteration", ("fusion",))
+        if self.gene == ANY_GENE and not any(getattr(self, name) is not None for name in NARROWING):
+            raise ValueError("`gene: any` alone asks for nothing: say which alteration")
         _settle(self, "codes", _codes(self.codes))
 
     def _check_belongs(self, owner: str, given: str, names: tuple[str, ...]) -> None:
         wrong = [name for name in names if getattr(self, name)] if given != owner else []
         if wrong:
             raise ValueError(f"`{wrong[0]}` belongs to `{owner}`")
+
+
+#: What a biomarker criterion is about, and what narrows a gene.
+_SUBJECTS = ("gene", "marker", "tmb", "msi", "mmr", "signature")
+NARROWING = (
+    *("change", "alteration", "partner", "codons", "exons", "consequence", "call", "copy_number", "vaf", "zygosity"),
+    *("function", "origin"),
+)
+_STATES: dict[str, tuple[str, ...]] = {
+    "gene": ("present", "absent"),
+    "marker": ("positive", "negative", "low", "ultralow"),
+    "signature": ("present", "absent"),
+}
+
+
+def _change(text: str) -> str:
+    position = any_change(text)
+    change = f"{position} any" if position else protein_change(text)
+    if change is None:
+        raise ValueError(f"`change: {text}` is not a protein change such as L858R, E746_A750del or `V600 any`")
+    return change
+
+
+def _consequence(text: str) -> str:
+    name = consequence_name(text)
+    if name is None:
+        raise ValueError(f"`consequence: {text}` is neither a Sequence Ontology name nor a MAF class that is known")
+    return name
 
 
 class PerformanceStatus(_Struct, frozen=True, kw_only=True):
@@ -145,19 +227,21 @@ class PerformanceStatus(_Struct, frozen=True, kw_only=True):
 
 
 class Lab(_Struct, frozen=True, kw_only=True):
-    """The latest result of a laboratory test, in `unit` (UCUM), bounds included."""
+    """The latest result of a laboratory test, in `unit` (UCUM); bounds as of `Range`."""
 
     code: str | tuple[str, ...]
     unit: str
     min: float | None = None
     max: float | None = None
+    over: float | None = None
+    under: float | None = None
 
     def __post_init__(self) -> None:
         codes = _codes((self.code,) if isinstance(self.code, str) else self.code)
         if not codes:
             raise ValueError("needs a code")
         _settle(self, "code", codes)
-        _check_range(self.min, self.max)
+        _check_limits(self)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -226,31 +310,47 @@ class Criterion(_Struct, frozen=True, kw_only=True):
 
 
 class Group(_Struct, frozen=True, kw_only=True):
-    """Criteria combined: `all` hold, `any` holds, or `none` holds."""
+    """Criteria combined: `all` hold, `any` holds, `none` holds, or `at_least` `n` of them hold."""
 
     op: Op
     members: tuple["Criterion | Group", ...]
+    n: int = 1
 
 
 Node: TypeAlias = Criterion | Group
 
 
 class Cohort(_Struct, frozen=True, kw_only=True):
-    """A part of a trial with criteria of its own; `status: closed` closes it whatever the registry says."""
+    """A part of a trial with criteria of its own.
+
+    Attributes:
+        status: `closed` closes it whatever the registry says.
+        level: what it is in a trial that came as CTML.
+        level_id: its id there.
+    """
 
     id: str
     title: str = ""
     status: Literal["open", "closed"] = "open"
+    level: Level = "arm"
+    level_id: str = ""
     criteria: Group
 
 
 class Trial(_Struct, frozen=True, kw_only=True):
-    """A trial by its registry id, as its criteria file says."""
+    """A trial by its registry id, as its criteria file says.
+
+    Attributes:
+        status: `closed` closes all cohorts whatever the registry says.
+        ctml: the document of a trial that came as CTML, without its criteria.
+    """
 
     trial: str
     title: str = ""
     version: int = 1
+    status: Literal["open", "closed"] = "open"
     cohorts: tuple[Cohort, ...]
+    ctml: dict[str, Any] | None = None
 
 
 def criteria_of(node: Node) -> list[Criterion]:
@@ -265,4 +365,4 @@ def gating_tree(node: Node) -> Node | None:
     if isinstance(node, Criterion):
         return node if node.gating else None
     members = tuple(kept for member in node.members if (kept := gating_tree(member)) is not None)
-    return Group(op=node.op, members=members) if members else None
+    return Group(op=node.op, members=members, n=node.n) if members else None

@@ -1,6 +1,7 @@
-"""Notations of findings, brought to one form: protein changes and stage groups."""
+"""Notations of findings, brought to one form: protein changes, consequences and stage groups."""
 
 import re
+from functools import cache
 
 from spv_platform.trials.terms import canonical_code, table
 
@@ -14,6 +15,8 @@ _RES = r"[ACDEFGHIKLMNPQRSTUVWYOX*]"
 _CHANGE = re.compile(
     rf"{_RES}\d+(?:_{_RES}\d+)?(?:{_RES}|=|del|dup|ins{_RES}+|delins{_RES}+|{_RES}?fs(?:\*(?:\d+|\?)?)?|ext.+)"
 )
+#: Residues as they follow each other, the number of the first one, and what becomes of them.
+_LISTED = re.compile(r"(?P<residues>[A-Z]{2,})(?P<first>\d+)(?P<rest>(?:del|dup).*)")
 _STAGE = re.compile(
     r"(?:^|\b(?:stage|stage group)\s+)(?P<main>IV|I{1,3}|0|[1-4])(?P<sub>[A-Ea-e]?(?:[1-3]|is)?)(?=$|[\s(,;:])",
     re.IGNORECASE,
@@ -27,17 +30,54 @@ _OTHER_SYSTEM = re.compile(
 _ROMAN = {"1": "I", "2": "II", "3": "III", "4": "IV"}
 
 
+@cache
 def protein_change(text: str) -> str | None:
     """A protein change in one-letter form without `p.`, such as `L858R`, `E746_A750del`, `R213*`; None: not one.
 
     Follows the HGVS recommendations for proteins: one- and three-letter residues, a reference before a colon,
     parentheses of a predicted change, `Ter` for `*`. Residues listed after a deletion are dropped.
+    Beside HGVS, the residues before a deletion (`ELREA746del`) and `>` for `delins` are understood.
     """
     change = text.strip().rpartition(":")[2].strip()
     change = change[2:] if change[:2].lower() == "p." else change
     change = _THREE.sub(lambda match: _RESIDUES[match.group()], re.sub(r"[()\[\]\s]", "", change))
+    if listed := _LISTED.fullmatch(change):
+        residues, first = listed["residues"], int(listed["first"])
+        change = f"{residues[0]}{first}_{residues[-1]}{first + len(residues) - 1}{listed['rest']}"
+    change = re.sub(r"^([A-Z*]\d+_[A-Z*]\d+)>", r"\1delins", change)
     change = re.sub(r"del[A-Z]+$", "del", change)
     return change if _CHANGE.fullmatch(change) else None
+
+
+def any_change(text: str) -> str | None:
+    """The residue of which any replacement is meant, as in `V600 any` or `p.Val600`: `V600`; None: not such a text."""
+    change = text.strip()
+    change = change[2:] if change[:2].lower() == "p." else change
+    change = _THREE.sub(lambda match: _RESIDUES[match.group()], re.sub(r"\s+any$", "", change, flags=re.IGNORECASE))
+    return change if re.fullmatch(rf"{_RES}\d+", change) else None
+
+
+@cache
+def codons_of(change: str) -> tuple[int, int]:
+    """First and last residue that a protein change in the form of `protein_change` concerns."""
+    numbers = [int(number) for number in re.findall(r"(?<=[A-Z*])\d+", change.partition("ins")[0])]
+    return numbers[0], numbers[-1]
+
+
+@cache
+def replaces(residue: str, change: str) -> bool:
+    """Whether a change puts something else in the place of this one residue."""
+    return (
+        re.fullmatch(rf"{re.escape(residue)}(?:{_RES}|delins{_RES}+)", change) is not None and change[-1] != residue[0]
+    )
+
+
+@cache
+def consequence_name(text: str) -> str | None:
+    """The Sequence Ontology name of a consequence, given as such or as a class of the mutation annotation format."""
+    name = re.sub(r"[\s_-]+", "_", text.strip()).casefold()
+    known: dict[str, str] = table("consequences")["names"]
+    return name if name in known.values() else known.get(name)
 
 
 def stage_group(text: str) -> str | None:

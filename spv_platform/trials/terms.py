@@ -1,6 +1,6 @@
-"""Small terminology tables and what is asked of them: code systems, cancer classes, markers, genes, units, bounds.
+"""Small terminology tables and what is asked of them: code systems, markers, genes, units, bounds.
 
-Each table is a JSON file under `data/` that names its source. Nothing here knows facts or persons.
+Each table is a file under `data/` that names its source. Cancers are in `cancers`. Nothing here knows facts or persons.
 """
 
 import json
@@ -18,6 +18,7 @@ SYSTEMS: dict[str, str] = {
     "rxnorm": "http://www.nlm.nih.gov/research/umls/rxnorm",
     "cvx": "http://hl7.org/fhir/sid/cvx",
     "ncit": "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl",
+    "oncotree": "http://oncotree.mskcc.org/oncotree",
 }
 #: Other names that senders give to these systems.
 OTHER_NAMES: dict[str, str] = {
@@ -29,8 +30,6 @@ OTHER_NAMES: dict[str, str] = {
 }
 _ICD = {SYSTEMS["icd10cm"], SYSTEMS["icd10"]}
 _SPELLING = re.compile(r"(?<=[/dumnp])l\b")  # g/dl, mg/l, ul: the litre is written L
-
-_MET, _UNKNOWN, _NOT_MET = 1, 0, -1
 
 
 @cache
@@ -66,53 +65,6 @@ def code_matches(pattern: str, code: str) -> bool:
     """Whether a code is the pattern, or begins with it when the pattern ends in `*`."""
     pattern, code = fold_code(pattern), fold_code(code)
     return code.startswith(pattern[:-1]) if pattern.endswith("*") else code == pattern
-
-
-@cache
-def _classes() -> dict[str, tuple[str, bool]]:
-    """Folded code -> (cancer class, whether the code means the whole class)."""
-    found: dict[str, tuple[str, bool]] = {}
-    for path, codes in table("diagnosis")["classes"].items():
-        for how in ("whole", "part"):
-            found.update({fold_code(canonical_code(code)): (path, how == "whole") for code in codes[how]})
-    return found
-
-
-@cache
-def cancer_class(code: str) -> tuple[str, bool] | None:
-    """The cancer class of a code or pattern, and whether it means the whole class; None: not in the table."""
-    folded = fold_code(code).removesuffix("*")
-    if not folded.startswith("icd10|"):
-        return _classes().get(folded) if not code.endswith("*") else None
-    known = _classes().get(folded[: len("icd10|") + 3])
-    if known is None:
-        return None
-    return known[0], known[1] and len(folded) == len("icd10|") + 3
-
-
-def judge_cancer(pattern: str, code: str) -> int:
-    """Whether a cancer with this code is what the pattern asks for: 1 yes, -1 certainly not, 0 cannot be told.
-
-    "Not" needs both codes in the table of classes, in classes of which neither contains the other.
-    """
-    if code_matches(pattern, code):
-        return _MET
-    wanted, given = cancer_class(pattern), cancer_class(code)
-    if wanted is None or given is None:
-        return _UNKNOWN
-    inside = f"{given[0]}/".startswith(f"{wanted[0]}/")
-    around = f"{wanted[0]}/".startswith(f"{given[0]}/")
-    if inside and wanted[1]:
-        return _MET
-    return _UNKNOWN if inside or around else _NOT_MET
-
-
-def judge_cancer_codes(patterns: tuple[str, ...], codes: list[str]) -> int:
-    """`judge_cancer` for one diagnosis with several codings; codings that contradict each other give 0."""
-    verdicts = {max(judge_cancer(pattern, code) for pattern in patterns) for code in codes}
-    if _MET in verdicts:
-        return _UNKNOWN if _NOT_MET in verdicts else _MET
-    return _NOT_MET if _NOT_MET in verdicts else _UNKNOWN
 
 
 @cache

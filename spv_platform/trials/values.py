@@ -3,26 +3,25 @@
 import polars as pl
 
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
+from spv_platform.trials.model import Lab, Range
 from spv_platform.trials.terms import plausible_range, unit_factor
 
 
 def judge_quantity(
-    low: float | None,
-    high: float | None,
+    limits: Range | Lab,
     plausible: tuple[float, float] | None,
     *,
     unit: str | None = None,
     facts: pl.DataFrame | None = None,
     codes: tuple[str, ...] = (),
 ) -> pl.Expr:
-    """Whether a fact's number lies between two bounds, both included.
+    """Whether a fact's number lies within limits.
 
     A value with a comparator is an interval and is judged only if all of it lies on one side. A number whose unit
     neither equals the wanted one nor converts to it, or that no correct report can have, is UNKNOWN.
 
     Args:
-        low: least value, in `unit`; None: no bound.
-        high: greatest value, in `unit`; None: no bound.
+        limits: bounds, in `unit`.
         plausible: the least and greatest value that can be right; None: look it up by `codes`.
         unit: the wanted unit; None: the number has none (a score).
         facts: the facts that will be judged, for their distinct units; needed with `unit`.
@@ -40,12 +39,18 @@ def judge_quantity(
     least = pl.when(comparator.is_in(["<", "<="])).then(float("-inf")).otherwise(value)
     most = pl.when(comparator.is_in([">", ">="])).then(float("inf")).otherwise(value)
     inside, outside = pl.lit(True), pl.lit(False)
-    if low is not None:
-        below = (most < low) | ((most == low) & (comparator == "<"))
-        inside, outside = inside & (least >= low), outside | below
-    if high is not None:
-        above = (least > high) | ((least == high) & (comparator == ">"))
-        inside, outside = inside & (most <= high), outside | above
+    if limits.min is not None:
+        below = (most < limits.min) | ((most == limits.min) & (comparator == "<"))
+        inside, outside = inside & (least >= limits.min), outside | below
+    if limits.over is not None:
+        above = (least > limits.over) | ((least == limits.over) & (comparator == ">"))
+        inside, outside = inside & above, outside | (most <= limits.over)
+    if limits.max is not None:
+        above = (least > limits.max) | ((least == limits.max) & (comparator == ">"))
+        inside, outside = inside & (most <= limits.max), outside | above
+    if limits.under is not None:
+        below = (most < limits.under) | ((most == limits.under) & (comparator == "<"))
+        inside, outside = inside & below, outside | (least >= limits.under)
     usable = value.is_not_null() & value.is_finite() & comparator.is_in(["", "<", "<=", ">", ">="])
     if plausible is not None:
         usable = usable & value.is_between(*plausible)

@@ -32,6 +32,9 @@ KINDS = (
     "region_studied",  # genes that were tested
     "tmb",  # value_number, unit
     "msi",  # polarity present (MSI-H, unstable), absent (stable), indeterminate (MSI-L)
+    "mmr",  # polarity present (deficient), absent (proficient); by immune stain
+    "signature",  # codes: the mutational signature; polarity
+    "specimen",  # codes: its type; time: when it was taken
     "lab",  # every other observation: latest per code
     "medication",  # status says request, statement, administration, dispense and its state
     "allergy",
@@ -69,7 +72,9 @@ SCHEMA: dict[str, pl.DataType] = {
     "value_codes": pl.List(pl.String),
     "value_display": pl.String(),
     "polarity": pl.String(),  # present, absent, indeterminate; null: the fact has none
-    "genes": pl.List(pl.String),  # HGNC symbols, sorted
+    "genes": pl.List(
+        pl.String
+    ),  # HGNC symbols, sorted; of a fusion its partners, `intergenic` where one end is no gene
     "gene_ids": pl.List(pl.String),  # "HGNC:1097"
     "alteration": pl.String(),  # mutation, fusion, copy_number_gain, copy_number_loss; null: not stated
     "hgvs_protein": pl.List(pl.String),  # as sent, every protein change found
@@ -79,6 +84,13 @@ SCHEMA: dict[str, pl.DataType] = {
     "vaf": pl.Float64(),  # variant allele frequency, 0-1
     "copy_number": pl.Float64(),
     "consequence": pl.String(),  # Sequence Ontology name
+    "exon": pl.Int64(),  # of the transcript reported
+    "call": pl.String(),  # amplification, gain, heterozygous_loss, homozygous_loss
+    "zygosity": pl.String(),  # heterozygous, homozygous, hemizygous
+    "function": pl.String(),  # activating, inactivating, as the laboratory says
+    "method": pl.String(),  # how it was found: first display of the method
+    "specimen": pl.String(),  # key of the specimen, "Specimen/id"
+    "cancers": pl.List(pl.String),  # keys of the conditions that it belongs to, "Condition/id"
     "body_site": pl.String(),
     "status": pl.String(),
     "usable": pl.Boolean(),  # counts as evidence: not entered-in-error, refuted, preliminary, planned, …

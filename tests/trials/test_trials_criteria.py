@@ -148,7 +148,7 @@ def bad(text):
         (bad("{id: x, agee: {min: 1}}"), "criterion x: Object contains unknown field `agee`"),
         (bad("{id: x, age: {mn: 1}}"), "unknown field `mn` - at `$.age`"),
         (bad("{id: x, age: {}}"), "needs `min`, `max` or both"),
-        (bad("{id: x, age: {min: 18.5}}"), "Expected `int | null`"),
+        (bad("{id: x, age: {min: adult}}"), "Expected `float | null`"),
         (bad("{id: x, age: {min: 60, max: 18}}"), "`min` is greater than `max`"),
         (bad("{id: x, performance_status: {}}"), "exactly one of `ecog`, `karnofsky`"),
         (bad("{id: x, performance_status: {ecog: {max: .nan}}}"), "finite"),
