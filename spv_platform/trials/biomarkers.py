@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from spv_platform.trials.evidence import Facts, Verdicts, history, judged, latest, opposite
+from spv_platform.trials.evidence import Facts, Judged, Verdicts, history, judged, latest, opposite
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import ANY_GENE, INTERGENIC, Biomarker, Range
 from spv_platform.trials.notation import any_change, codons_of, consequence_name, protein_change, replaces
@@ -24,21 +24,23 @@ MAX_TMB = 3000.0  # mutations per megabase; more is no count of mutations
 def judge(test: Biomarker, window: datetime | None, facts: Facts) -> Verdicts:
     """The verdicts on one question about a biomarker; `window` is the first moment that counts."""
     if test.gene is not None:
-        found = history(_variant(test, facts), window)
+        found = history(_variant(test, facts), window, facts.persons)
         return found if test.state == "present" else opposite(found)
     if test.tmb is not None:
         burdens = facts.of("tmb")
         limits = judge_quantity(test.tmb, (0.0, MAX_TMB), unit=TMB_UNIT, facts=burdens)
-        return latest(judged(burdens, limits), window)
+        return latest(judged(burdens, limits), window, facts.persons)
     if test.msi is not None:
-        return latest(judged(facts.of("msi"), _polarity(positive=test.msi == "high")), window)
+        return latest(judged(facts.of("msi"), _polarity(positive=test.msi == "high")), window, facts.persons)
     if test.mmr is not None:
-        return latest(judged(facts.of("mmr"), _polarity(positive=test.mmr == "deficient")), window)
+        return latest(judged(facts.of("mmr"), _polarity(positive=test.mmr == "deficient")), window, facts.persons)
     if test.signature is not None:
         code = f"signature|{test.signature}"
-        states = facts.of("signature").filter(pl.col("codes").list.contains(code).fill_null(False))
-        return latest(judged(states, _polarity(positive=test.state == "present")), window)
-    return latest(judged(_marker_facts(test, facts), _polarity(positive=test.state == "positive")), window)
+        states = facts.having("codes", [code], "signature")
+        return latest(judged(states, _polarity(positive=test.state == "present")), window, facts.persons)
+    return latest(
+        judged(_marker_facts(test, facts), _polarity(positive=test.state == "positive")), window, facts.persons
+    )
 
 
 def _polarity(*, positive: bool) -> pl.Expr:
@@ -70,8 +72,8 @@ class _Attribute:
     stated: pl.Expr
 
 
-def _variant(test: Biomarker, facts: Facts) -> pl.DataFrame:
-    variants = facts.of_gene("variant", test.gene) if test.gene != ANY_GENE else facts.of("variant")
+def _variant(test: Biomarker, facts: Facts) -> Judged:
+    variants = facts.having("genes", [str(test.gene)], "variant") if test.gene != ANY_GENE else facts.of("variant")
     attributes = _attributes(test, variants)
     asked = [attribute.fit for attribute in attributes if attribute.fit is not None]
     fit = pl.min_horizontal(asked) if asked else pl.lit(1, dtype=pl.Int8)

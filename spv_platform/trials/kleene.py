@@ -4,46 +4,110 @@ A verdict is an Int8: 1 MET, 0 UNKNOWN, -1 NOT_MET. `all` is the least of its me
 opposite of the greatest, `at_least` the n-th greatest (Kleene's strong logic).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, TypeAlias
 
 import numpy as np
-import polars as pl
 
 from spv_platform.trials.model import Criterion, Node
 
 MET, UNKNOWN, NOT_MET = 1, 0, -1
 NAMES = {MET: "MET", UNKNOWN: "UNKNOWN", NOT_MET: "NOT_MET"}
 
-_NEVER = 100_000  # more answers than any tree has: this value cannot be reached
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_NEVER = 10_000  # more answers than any tree has: this value cannot be reached
 
 
-@dataclass(frozen=True)
+def value_of(node: Node, leaves: Mapping[str, Array]) -> Array:
+    """The verdict of a tree, Int8, one a person.
+
+    Args:
+        node: criteria, all of which decide.
+        leaves: per criterion id its verdicts, Int8, all of one length.
+    """
+    if isinstance(node, Criterion):
+        return leaves[node.id]
+    members = [value_of(member, leaves) for member in node.members]
+    match node.op:
+        case "all":
+            return reduce(np.minimum, members)
+        case "any":
+            return reduce(np.maximum, members)
+        case "none":
+            return -reduce(np.maximum, members)
+        case _:
+            return np.sort(np.stack(members), axis=0)[-node.n]
+
+
+def first_against(node: Node, leaves: Mapping[str, Array], position: Mapping[str, int]) -> Array:
+    """The least position of a criterion because of which the tree is NOT_MET, Int16; where it is not, no meaning.
+
+    Args:
+        node: criteria, all of which decide.
+        leaves: per criterion id its verdicts.
+        position: per criterion id its place.
+    """
+    return _first(node, leaves, position)[1]
+
+
+_NOWHERE = np.int16(np.iinfo(np.int16).max)
+
+
+def _first(node: Node, leaves: Mapping[str, Array], position: Mapping[str, int]) -> tuple[Array, Array, Array]:
+    """The value, and the first criterion that makes it NOT_MET, or MET."""
+    if isinstance(node, Criterion):
+        at = np.full(len(leaves[node.id]), position[node.id], np.int16)
+        return leaves[node.id], at, at
+    members = [_first(member, leaves, position) for member in node.members]
+    all_not, all_met = (reduce(np.minimum, [member[at] for member in members]) for at in (1, 2))
+    some_not = reduce(np.minimum, [np.where(value == NOT_MET, no, _NOWHERE) for value, no, _ in members])
+    some_met = reduce(np.minimum, [np.where(value == MET, met, _NOWHERE) for value, _, met in members])
+    match node.op:
+        case "all":
+            return reduce(np.minimum, [value for value, _, _ in members]), some_not, all_met
+        case "any":
+            return reduce(np.maximum, [value for value, _, _ in members]), all_not, some_met
+        case "none":
+            return -reduce(np.maximum, [value for value, _, _ in members]), some_met, all_not
+        case _:
+            return np.sort(np.stack([value for value, _, _ in members]), axis=0)[-node.n], some_not, some_met
+
+
+@dataclass
 class Combined:
     """What a tree says, one row a person, in the order of the leaves' columns.
 
     Attributes:
         value: Int8, the verdict of the whole tree.
-        answers_needed: Int32, the least number of UNKNOWN criteria that must turn out right for MET; null when MET
-            cannot be reached any more.
-        open: per criterion id a Boolean: UNKNOWN, and still able to change the verdict.
-        against: per criterion id a Boolean: it is why the tree is NOT_MET.
+        answers_needed: the least number of UNKNOWN criteria that must turn out right for MET; `_NEVER` or more when
+            MET cannot be reached any more (`reachable`).
+        open: per criterion id: UNKNOWN, and still able to change the verdict.
+        against: per criterion id: it is why the tree is NOT_MET.
     """
 
-    value: pl.Series
-    answers_needed: pl.Series
-    open: dict[str, pl.Series]
-    against: dict[str, pl.Series]
+    value: Array
+    answers_needed: Array
+    open: dict[str, Array] = field(default_factory=dict)
+    against: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def reachable(self) -> Array:
+        """Whether answers can still make it MET."""
+        return self.answers_needed < _NEVER
 
 
 @dataclass(frozen=True)
 class _Judged:
-    value: pl.Series
-    to_met: pl.Series  # how many UNKNOWN leaves must be answered right to make it MET
-    to_not_met: pl.Series
+    value: Array
+    to_met: Array  # how many UNKNOWN leaves must be answered right to make it MET
+    to_not_met: Array
 
 
-def combine(tree: Node, leaves: dict[str, pl.Series]) -> Combined:
-    """Evaluate a tree.
+def combine(tree: Node, leaves: Mapping[str, Array]) -> Combined:
+    """Evaluate a tree, and tell what could change its verdict and what it rests on.
 
     Args:
         tree: criteria, all of which decide.
@@ -51,87 +115,55 @@ def combine(tree: Node, leaves: dict[str, pl.Series]) -> Combined:
     """
     judged: dict[int, _Judged] = {}
     root = _judge(tree, leaves, judged)
-    is_open: dict[str, pl.Series] = {}
-    against: dict[str, pl.Series] = {}
-    _trace(tree, 1, root.value == UNKNOWN, root.value == NOT_MET, judged, is_open, against)
-    needed = pl.select(pl.when(root.to_met < _NEVER).then(root.to_met)).to_series()
-    return Combined(root.value, needed, is_open, against)
+    combined = Combined(root.value, root.to_met)
+    _trace(tree, 1, root.value == UNKNOWN, root.value == NOT_MET, judged, combined)
+    return combined
 
 
-def _judge(node: Node, leaves: dict[str, pl.Series], judged: dict[int, _Judged]) -> _Judged:
+def _judge(node: Node, leaves: Mapping[str, Array], judged: dict[int, _Judged]) -> _Judged:
     if isinstance(node, Criterion):
         value = leaves[node.id]
         result = _Judged(value, _cost(value, MET), _cost(value, NOT_MET))
     else:
         members = [_judge(member, leaves, judged) for member in node.members]
-        result = _at_least(node.n, members) if node.op == "at_least" else _combine_members(node.op, members)
+        result = _combine_members(node.op, node.n, members)
     judged[id(node)] = result
     return result
 
 
-def _cost(value: pl.Series, wanted: int) -> pl.Series:
-    cost = pl.when(value == wanted).then(0).when(value == UNKNOWN).then(1).otherwise(_NEVER).cast(pl.Int32)
-    return pl.select(cost).to_series()
+def _cost(value: Array, wanted: int) -> Array:
+    return np.where(value == wanted, 0, np.where(value == UNKNOWN, 1, _NEVER)).astype(np.int32)
 
 
-def _combine_members(op: str, members: list[_Judged]) -> _Judged:
-    values, to_met, to_not = zip(*((m.value, m.to_met, m.to_not_met) for m in members), strict=True)
+def _combine_members(op: str, n: int, members: list[_Judged]) -> _Judged:
+    values, to_met, to_not = ([getattr(m, name) for m in members] for name in ("value", "to_met", "to_not_met"))
+    if op == "at_least":
+        # the cheapest answers that reach n, or that leave fewer than n
+        ordered, met, no = (np.sort(np.stack(columns), axis=0) for columns in (values, to_met, to_not))
+        return _Judged(ordered[-n], _sum(list(met[:n])), _sum(list(no[: len(members) - n + 1])))
     if op == "all":
-        return _Judged(_over(pl.min_horizontal, values), _sum(to_met), _over(pl.min_horizontal, to_not))
-    any_value = _over(pl.max_horizontal, values)
-    any_met, any_not = _over(pl.min_horizontal, to_met), _sum(to_not)
-    if op == "any":
-        return _Judged(any_value, any_met, any_not)
-    return _Judged(-any_value, any_not, any_met)
+        return _Judged(reduce(np.minimum, values), _sum(to_met), reduce(np.minimum, to_not))
+    any_value = reduce(np.maximum, values)
+    any_met, any_not = reduce(np.minimum, to_met), _sum(to_not)
+    return _Judged(any_value, any_met, any_not) if op == "any" else _Judged(-any_value, any_not, any_met)
 
 
-def _at_least(n: int, members: list[_Judged]) -> _Judged:
-    """The n-th greatest value; the cheapest answers that reach n, or that leave fewer than n."""
-    values = np.sort(np.stack([member.value.to_numpy() for member in members]), axis=0)
-    to_met = np.sort(np.stack([member.to_met.to_numpy() for member in members]), axis=0)
-    to_not = np.sort(np.stack([member.to_not_met.to_numpy() for member in members]), axis=0)
-    against = len(members) - n + 1
-    return _Judged(
-        pl.Series(values[-n], dtype=pl.Int8),
-        pl.Series(np.minimum(to_met[:n].sum(axis=0), _NEVER), dtype=pl.Int32),
-        pl.Series(np.minimum(to_not[:against].sum(axis=0), _NEVER), dtype=pl.Int32),
-    )
-
-
-def _over(function, columns) -> pl.Series:  # type: ignore[no-untyped-def]
-    return pl.select(function(*(pl.lit(column) for column in columns))).to_series()
-
-
-def _sum(columns: tuple[pl.Series, ...]) -> pl.Series:
-    total = _over(pl.sum_horizontal, columns)
-    return total.clip(upper_bound=_NEVER).cast(pl.Int32)
+def _sum(columns: list[Array]) -> Array:
+    return np.minimum(reduce(np.add, columns), _NEVER)
 
 
 def _trace(
-    node: Node,
-    sign: int,
-    undecided: pl.Series,
-    failing: pl.Series,
-    judged: dict[int, _Judged],
-    is_open: dict[str, pl.Series],
-    against: dict[str, pl.Series],
+    node: Node, sign: int, undecided: Array, failing: Array, judged: dict[int, _Judged], combined: Combined
 ) -> None:
     """From the root to the leaves: which UNKNOWN still matters, and which verdict makes the root NOT_MET.
 
     Under `none` the sign turns: there a MET speaks against.
     """
     if isinstance(node, Criterion):
-        is_open[node.id], against[node.id] = undecided, failing
+        combined.open[node.id], combined.against[node.id] = undecided, failing
         return
     sign = -sign if node.op == "none" else sign
     for member in node.members:
         value = judged[id(member)].value
-        _trace(
-            member,
-            sign,
-            undecided & (value == UNKNOWN),
-            failing & (value == sign * NOT_MET),
-            judged,
-            is_open,
-            against,
-        )
+        open_, against = undecided & (value == UNKNOWN), failing & (value == sign * NOT_MET)
+        _trace(member, sign, open_, against, judged, combined)

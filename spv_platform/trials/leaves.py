@@ -11,11 +11,22 @@ import polars as pl
 
 from spv_platform.trials import biomarkers
 from spv_platform.trials.cancers import judge_cancer_codes
-from spv_platform.trials.evidence import Facts, Verdicts, agree, best, history, judged, latest, nothing, opposite
+from spv_platform.trials.evidence import (
+    Facts,
+    Judged,
+    Verdicts,
+    agree,
+    best,
+    history,
+    judged,
+    latest,
+    nothing,
+    opposite,
+)
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import Age, Biomarker, Diagnosis, Finding, Lab, PerformanceStatus, Range, Stage, Test
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
-from spv_platform.trials.terms import code_matches
+from spv_platform.trials.terms import fold_code
 from spv_platform.trials.values import judge_quantity
 
 MAX_AGE = 125  # years; an older birth date is a placeholder
@@ -29,38 +40,37 @@ def judge(test: Test, within_days: int | None, facts: Facts) -> Verdicts:
         within_days: only evidence of the last so many days counts.
         facts: of all persons.
     """
-    window = facts.window_start(within_days)
+    window, persons = facts.window_start(within_days), facts.persons
     match test:
         case Age():
-            return agree(_age(test, facts), None)
+            return agree(_age(test, facts), None, persons)
         case "female" | "male":
-            return agree(_sex(test, facts), None)
+            return agree(_sex(test, facts), None, persons)
         case Diagnosis():
-            return best(_diagnosis(test, facts), window)
+            return best(_diagnosis(test, facts), window, persons)
         case Finding():
-            found = history(_finding(test, facts), window)
+            found = history(_finding(test, facts), window, persons)
             return found if test.state == "present" else opposite(found)
         case Stage():
-            return latest(_stage(test, facts), window)
+            return latest(_stage(test, facts), window, persons)
         case PerformanceStatus():
-            return latest(_performance(test, facts), window)
+            return latest(_performance(test, facts), window, persons)
         case Lab():
-            return latest(_lab(test, facts), window)
+            return latest(_lab(test, facts), window, persons)
         case Biomarker():
             return biomarkers.judge(test, window, facts)
         case _:
-            return nothing()
+            return nothing(persons)
 
 
-def with_code(facts: pl.DataFrame, patterns: tuple[str, ...]) -> pl.DataFrame:
-    """The facts that have a code that one of the patterns matches."""
-    # one look-up per distinct code, of which there are few
-    codes = facts["codes"].list.explode(empty_as_null=False).unique().drop_nulls().to_list()
-    wanted = [code for code in codes if any(code_matches(pattern, code) for pattern in patterns)]
-    return facts.filter(pl.col("codes").list.eval(pl.element().is_in(wanted)).list.any().fill_null(False))
+def with_code(
+    facts: Facts, patterns: tuple[str, ...], *kinds: str, select: tuple[str, ...] | None = None
+) -> pl.DataFrame:
+    """The facts of these kinds that have a code that one of the patterns matches."""
+    return facts.having("codes", map(fold_code, patterns), *kinds, select=select)
 
 
-def _age(test: Age, facts: Facts) -> pl.DataFrame:
+def _age(test: Age, facts: Facts) -> Judged:
     births = facts.of("birth_date").filter(pl.col("start").is_not_null())
     # born in [start, end): the last possible moment is just before the end
     oldest, youngest = pl.col("start"), pl.col("end") - pl.duration(microseconds=1)
@@ -98,13 +108,13 @@ def _years_before(facts: Facts, years: float) -> datetime:
     return born + (facts.horizon - datetime.combine(facts.as_of, datetime.min.time()))
 
 
-def _sex(test: str, facts: Facts) -> pl.DataFrame:
+def _sex(test: str, facts: Facts) -> Judged:
     said = pl.col("value_text").str.to_lowercase().replace({"f": "female", "m": "male"})
     verdict = pl.when(said == test).then(MET).when(said.is_in(["female", "male"])).then(NOT_MET).otherwise(UNKNOWN)
     return judged(facts.of("gender", "birth_sex"), verdict)
 
 
-def _diagnosis(test: Diagnosis, facts: Facts) -> pl.DataFrame:
+def _diagnosis(test: Diagnosis, facts: Facts) -> Judged:
     cancers = facts.of("cancer").filter(pl.col("codes").list.len() > 0)
     # one look-up per distinct set of codes, of which there are few
     together = pl.col("codes").list.join("\n")
@@ -113,10 +123,8 @@ def _diagnosis(test: Diagnosis, facts: Facts) -> pl.DataFrame:
     return judged(cancers, together.replace_strict(verdicts, default=None, return_dtype=pl.Int8))
 
 
-def _finding(test: Finding, facts: Facts) -> pl.DataFrame:
-    found = facts.of(test.kind)
-    if test.codes:
-        found = with_code(found, test.codes)
+def _finding(test: Finding, facts: Facts) -> Judged:
+    found = with_code(facts, test.codes, test.kind) if test.codes else facts.of(test.kind)
     # the absence of one of several things says nothing about the others
     one_thing = len(test.codes) == 1 and not test.codes[0].endswith("*")
     absent = NOT_MET if one_thing else UNKNOWN
@@ -124,7 +132,7 @@ def _finding(test: Finding, facts: Facts) -> pl.DataFrame:
     return judged(found, pl.when(polarity == "present").then(MET).when(polarity == "absent").then(absent).otherwise(0))
 
 
-def _stage(test: Stage, facts: Facts) -> pl.DataFrame:
+def _stage(test: Stage, facts: Facts) -> Judged:
     # one look-up per distinct way of saying a stage, of which there are few
     parts = ("value_display", "value_text", pl.col("value_codes").list.join("\n"))
     tnm = ~pl.col("codes").list.eval(pl.element().is_in(other_stage_systems())).list.any().fill_null(False)
@@ -142,11 +150,12 @@ def _judge_stage_text(test: Stage, text: str) -> int:
     return answers.pop() if len(answers) == 1 else UNKNOWN
 
 
-def _performance(test: PerformanceStatus, facts: Facts) -> pl.DataFrame:
+def _performance(test: PerformanceStatus, facts: Facts) -> Judged:
     kind, limits, top = ("ecog", test.ecog, 5) if test.ecog else ("karnofsky", test.karnofsky, 100)
     return judged(facts.of(kind), judge_quantity(limits or Range(min=0), (0, top)))
 
 
-def _lab(test: Lab, facts: Facts) -> pl.DataFrame:
-    results = with_code(facts.of("lab", "tumor_marker"), test.codes)
+def _lab(test: Lab, facts: Facts) -> Judged:
+    needed = ("value_number", "comparator", "unit")
+    results = with_code(facts, test.codes, "lab", "tumor_marker", select=needed)
     return judged(results, judge_quantity(test, None, unit=test.unit, facts=results, codes=test.codes))

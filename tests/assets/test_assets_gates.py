@@ -178,7 +178,8 @@ def test_approvals_that_are_refused_are_red_on_the_approvals_before_the_commit(
 
     def everybody(*given: Any) -> matching.Evaluation:
         result = evaluate(*given)
-        return matching.Evaluation(result.criteria, result.cohorts.with_columns(approved=pl.lit(value=True)))
+        result.cohorts = result.cohorts.with_columns(approved=pl.lit(value=True))
+        return result
 
     monkeypatch.setattr(matching, "evaluate", everybody)
     batch = land(platform, person("a"))

@@ -192,10 +192,8 @@ def test_a_view_that_is_there_twice_is_refused_before_anything_is_visible(
 
 def everybody(result: matching.Evaluation) -> matching.Evaluation:
     """Approves everybody for everything."""
-    return matching.Evaluation(
-        result.criteria,
-        result.cohorts.with_columns(approved=pl.lit(value=True), verdict=pl.lit("potentially_eligible")),
-    )
+    result.cohorts = result.cohorts.with_columns(approved=pl.lit(value=True), verdict=pl.lit("potentially_eligible"))
+    return result
 
 
 def test_approvals_that_break_a_rule_are_refused_before_the_commit_and_nobody_can_waive_that(

@@ -179,7 +179,8 @@ def test_the_gate_on_approvals_sees_those_of_all_slices(filled, monkeypatch):
 
     def everybody(*given):
         found = evaluate(*given)
-        return matching.Evaluation(found.criteria, found.cohorts.with_columns(approved=pl.lit(value=True)))
+        found.cohorts = found.cohorts.with_columns(approved=pl.lit(value=True))
+        return found
 
     with monkeypatch.context() as patch, thin_slices():
         patch.setattr(matching, "evaluate", everybody)

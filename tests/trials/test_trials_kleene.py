@@ -1,11 +1,11 @@
 import itertools
 
-import polars as pl
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN, combine
+from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN, combine, first_against, value_of
 from spv_platform.trials.model import Criterion, Group
 
 VALUES = (MET, UNKNOWN, NOT_MET)
@@ -25,6 +25,8 @@ def plain(node, values):
         if NOT_MET in members:
             return NOT_MET
         return UNKNOWN if UNKNOWN in members else MET
+    if node.op == "at_least":
+        return sorted(members)[-node.n]
     truth = {"any": (MET, NOT_MET), "none": (NOT_MET, MET)}[node.op]
     if MET in members:
         return truth[0]
@@ -32,16 +34,16 @@ def plain(node, values):
 
 
 def one_row(tree, values):
-    return combine(tree, {name: pl.Series([value], dtype=pl.Int8) for name, value in values.items()})
+    return combine(tree, {name: np.array([value], np.int8) for name, value in values.items()})
 
 
 @pytest.mark.parametrize("op", ["all", "any", "none"])
 def test_two_members_combine_as_the_truth_tables_say(op):
     pairs = list(itertools.product(VALUES, repeat=2))
-    a, b = (pl.Series([pair[at] for pair in pairs], dtype=pl.Int8) for at in (0, 1))
+    a, b = (np.array([pair[at] for pair in pairs], np.int8) for at in (0, 1))
     tree = Group(op=op, members=(leaf("a"), leaf("b")))
     expected = [plain(tree, {"a": pair[0], "b": pair[1]}) for pair in pairs]
-    assert combine(tree, {"a": a, "b": b}).value.to_list() == expected
+    assert combine(tree, {"a": a, "b": b}).value.tolist() == expected
 
 
 @st.composite
@@ -50,7 +52,8 @@ def trees(draw):
     nodes = [leaf(name) for name in NAMES[: draw(st.integers(1, len(NAMES)))]]
     for _ in range(draw(st.integers(1, 4))):
         cut = draw(st.integers(1, len(nodes)))
-        grouped = Group(op=draw(st.sampled_from(["all", "any", "none"])), members=tuple(nodes[:cut]))
+        op = draw(st.sampled_from(["all", "any", "none", "at_least"]))
+        grouped = Group(op=op, members=tuple(nodes[:cut]), n=draw(st.integers(1, cut)))
         nodes = [*nodes[cut:], grouped]
     return Group(op="all", members=tuple(nodes))
 
@@ -68,8 +71,8 @@ assignments = st.fixed_dictionaries({name: st.sampled_from(VALUES) for name in N
 @settings(max_examples=60, deadline=None)
 @given(trees(), st.lists(assignments, min_size=1, max_size=6))
 def test_columns_combine_as_single_values_do(tree, rows):
-    columns = {name: pl.Series([row[name] for row in rows], dtype=pl.Int8) for name in NAMES}
-    assert combine(tree, columns).value.to_list() == [plain(tree, row) for row in rows]
+    columns = {name: np.array([row[name] for row in rows], np.int8) for name in NAMES}
+    assert combine(tree, columns).value.tolist() == [plain(tree, row) for row in rows]
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,7 +92,9 @@ def test_answers_needed_is_the_least_number_that_can_make_it_met(tree, values):
         for answers in itertools.product((MET, NOT_MET, None), repeat=len(unknown))
         if plain(tree, values | {n: how or UNKNOWN for n, how in zip(unknown, answers, strict=True)}) == MET
     ]
-    assert one_row(tree, values).answers_needed[0] == (min(counts) if counts else None)
+    combined = one_row(tree, values)
+    assert combined.reachable[0] == bool(counts)
+    assert not counts or combined.answers_needed[0] == min(counts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,5 +120,16 @@ def test_what_speaks_against_is_named_exactly_when_the_tree_is_not_met(tree, val
 @pytest.mark.parametrize("value", VALUES)
 def test_a_tree_of_one_criterion_is_that_criterion(value):
     combined = one_row(leaf("a"), {"a": value})
-    assert combined.value.to_list() == [value]
-    assert combined.value.dtype == pl.Int8
+    assert combined.value.tolist() == [value]
+    assert combined.value.dtype == np.int8
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees(), assignments)
+def test_the_first_criterion_that_speaks_against_is_the_first_of_those_that_do(tree, values):
+    columns = {name: np.array([value], np.int8) for name, value in values.items()}
+    combined = combine(tree, columns)
+    assert value_of(tree, columns)[0] == combined.value[0]
+    if combined.value[0] == NOT_MET:
+        against = [at for at, name in enumerate(NAMES) if name in combined.against and combined.against[name][0]]
+        assert first_against(tree, columns, {name: at for at, name in enumerate(NAMES)})[0] == min(against)

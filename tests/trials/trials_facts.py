@@ -87,6 +87,8 @@ def run(
 
 def verdict(criterion: dict[str, Any], *facts: dict[str, Any], as_of: date = AS_OF) -> str:
     """The verdict of one criterion on one person with these facts."""
-    result = run(trial_of(criterion), list(facts), as_of=as_of).criteria
+    result = run(trial_of(criterion), list(facts), as_of=as_of).cohorts
     assert result.height == 1
-    return str(result["verdict"][0])
+    return {"potentially_eligible": "MET", "needs_information": "UNKNOWN", "not_eligible": "NOT_MET"}[
+        result["verdict"].item()
+    ]

@@ -25,7 +25,7 @@ from spv_platform.trials.paths import Literal, Path, paths
 class _Answer:
     """Per person (by number) the verdict, and the facts that made it MET."""
 
-    verdicts: dict[int, int]
+    verdicts: list[int]
     facts: dict[int, list[int]]
 
 
@@ -90,12 +90,17 @@ def _alive(records: Records, *, include_deceased: bool) -> list[tuple[int, str]]
 
 def _answer(criterion: Criterion, facts: Facts) -> _Answer:
     verdicts = judge(criterion.test, criterion.within_days, facts)
-    met = verdicts.evidence.filter(pl.col("judgement") == MET).group_by("person").agg("row")
-    return _Answer(dict(verdicts.by_person.iter_rows()), dict(met.iter_rows()))
+    met: dict[int, list[int]] = {}
+    weighed = verdicts.weighed
+    for person, row in zip(
+        weighed.person[weighed.judgement == MET], weighed.row[weighed.judgement == MET], strict=True
+    ):
+        met.setdefault(int(person), []).append(int(row))
+    return _Answer(verdicts.value.tolist(), met)
 
 
 def _held(literal: Literal, answer: _Answer, person: int, closed_world: bool) -> int:
-    verdict = answer.verdicts.get(person, UNKNOWN)
+    verdict = answer.verdicts[person]
     if closed_world and verdict == UNKNOWN:
         verdict = NOT_MET
     return -verdict if literal.negated else verdict
