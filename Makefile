@@ -39,6 +39,7 @@ bench: $(STAMP) ## every figure of the README
 	$(BIN)/spv bench publish --json
 	$(BIN)/spv bench recovery --json
 	$(BIN)/spv bench load --json
+	$(BIN)/spv bench match --json
 
 docs: $(STAMP) ## the pages that are made from the code
 	$(BIN)/spv docs tables > docs/tables.md

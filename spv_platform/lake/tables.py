@@ -110,9 +110,9 @@ CONDITION = Table(
         _c(
             "related_primary",
             "extension(http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-related-primary-cancer-condition)"
-            ".valueReference",
+            ".valueReference|extension(http://hl7.org/fhir/StructureDefinition/condition-related).valueReference",
             "reference",
-            "The primary cancer that a secondary one belongs to (mCODE).",
+            "The primary cancer that a secondary one belongs to (mCODE), or another condition that it is related to.",
             Phi.QUASI,
         ),
         _NOTE,
@@ -154,6 +154,13 @@ OBSERVATION = Table(
         _c("derived_from", "derivedFrom", "references", "What it was derived from.", Phi.QUASI),
         _c("has_member", "hasMember", "references", "Members of a panel.", Phi.QUASI),
         _c("component", "component", "components", "Component results."),
+        _c(
+            "condition_absent",
+            "extension(http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-related-condition-absent)"
+            ".valueCodeableConcept",
+            "codings",
+            "Conditions that a panel of comorbidities says are absent (mCODE).",
+        ),
         _NOTE,
     ),
     "Measurements, laboratory results, tumour markers, genomic findings, stages, assessments.",

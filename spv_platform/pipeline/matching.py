@@ -23,7 +23,7 @@ from spv_platform.pipeline.slices import ROWS_PER_FILE
 from spv_platform.pipeline.stage import Staging
 from spv_platform.quality import candidate_approvals
 from spv_platform.quality.candidate_approvals import Candidates
-from spv_platform.trials.evaluate import Evaluation, evaluate
+from spv_platform.trials.evaluate import Evaluation, Matcher
 from spv_platform.trials.rows import table_rows
 from spv_platform.trials.tables import APPROVED_PATIENTS, CRITERION_RESULT
 
@@ -62,12 +62,13 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
     told: list[news.Candidate] = []
     staging = Staging(platform, claim, ROWS_PER_FILE)
     needs_information = 0
+    matcher = Matcher(trials, studies)
     for each in prepared.slices:
         holding.check()
         with platform.db.transaction() as cur:
             known = approvals.current(cur, claim.tenant, sorted(each.known.union(each.persons)))
         persons = opted_out(platform, claim.tenant, each.facts)
-        result = evaluate(persons, each.facts, trials, studies, as_of)
+        result = matcher.evaluate(persons, each.facts, as_of)
         tables = table_rows(result, trials, as_of, prepared.seq)
         verdicts = _verdicts(result, known)
         announced = [(verdict.person_id, verdict.trial, verdict.cohort) for verdict in verdicts if verdict.approved]

@@ -10,7 +10,7 @@ from spv_platform.pipeline.criteria import load_criteria
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.slices import cut, slice_of
-from spv_platform.trials.evaluate import evaluate
+from spv_platform.trials.evaluate import Matcher
 from spv_platform.trials.model import Trial
 
 
@@ -36,10 +36,11 @@ def try_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: da
     in_force, studies = load_criteria(version.documents) if version else ([], {})
     if not (trials or in_force):
         raise UsageError("there are no criteria: name files with --ctml, or put some with `spv trials put`")
+    matcher = Matcher(trials or in_force, studies)
     for linked in cut(platform, tenant, records.in_force(tenant)):
         facts = slice_of(linked, frozenset()).facts
         persons = opted_out(platform, tenant, facts)
-        found = evaluate(persons, facts, trials or in_force, studies, as_of).cohorts
+        found = matcher.evaluate(persons, facts, as_of).cohorts
         yield from (
             found.filter(found["verdict"] != "not_eligible").sort("person_id", "trial", "cohort").iter_rows(named=True)
         )

@@ -5,17 +5,32 @@ A variant that is absent answers NOT_MET only if what was looked for is at least
 A region that was studied without a finding is no negative: which changes the test can see is not known here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
+import numpy as np
 import polars as pl
 
-from spv_platform.trials.evidence import Facts, Judged, Verdicts, history, judged, latest, opposite
+from spv_platform.trials.evidence import (
+    NOT_STATED,
+    NOTHING,
+    Array,
+    Block,
+    Facts,
+    Judged,
+    Verdicts,
+    history,
+    latest,
+    opposite,
+)
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import ANY_GENE, INTERGENIC, Biomarker, Range
 from spv_platform.trials.notation import any_change, codons_of, consequence_name, protein_change, replaces
-from spv_platform.trials.terms import marker_codes, marker_names, table
-from spv_platform.trials.values import judge_quantity
+from spv_platform.trials.terms import fold_code, marker_codes, marker_names, table
+from spv_platform.trials.values import judge_number, judge_quantity
 
 TMB_UNIT = "1/1000000{Base}"
 MAX_TMB = 3000.0  # mutations per megabase; more is no count of mutations
@@ -26,136 +41,134 @@ def judge(test: Biomarker, window: datetime | None, facts: Facts) -> Verdicts:
     if test.gene is not None:
         found = history(_variant(test, facts), window, facts.persons)
         return found if test.state == "present" else opposite(found)
+    return latest(_state(test, facts), window, facts.persons)
+
+
+def _state(test: Biomarker, facts: Facts) -> Judged:
     if test.tmb is not None:
         burdens = facts.of("tmb")
-        limits = judge_quantity(test.tmb, (0.0, MAX_TMB), unit=TMB_UNIT, facts=burdens)
-        return latest(judged(burdens, limits), window, facts.persons)
+        places = burdens.everywhere()
+        return burdens.judged(places, judge_quantity(burdens, places, test.tmb, (0.0, MAX_TMB), TMB_UNIT))
     if test.msi is not None:
-        return latest(judged(facts.of("msi"), _polarity(positive=test.msi == "high")), window, facts.persons)
-    if test.mmr is not None:
-        return latest(judged(facts.of("mmr"), _polarity(positive=test.mmr == "deficient")), window, facts.persons)
-    if test.signature is not None:
-        code = f"signature|{test.signature}"
-        states = facts.having("codes", [code], "signature")
-        return latest(judged(states, _polarity(positive=test.state == "present")), window, facts.persons)
-    return latest(
-        judged(_marker_facts(test, facts), _polarity(positive=test.state == "positive")), window, facts.persons
-    )
+        states, positive = facts.of("msi"), test.msi == "high"
+        places = states.everywhere()
+    elif test.mmr is not None:
+        states, positive = facts.of("mmr"), test.mmr == "deficient"
+        places = states.everywhere()
+    elif test.signature is not None:
+        states, positive = facts.of("signature"), test.state == "present"
+        places = states.having("codes", [f"signature|{test.signature}"])
+    else:
+        states, positive = facts.of("tumor_marker"), test.state == "positive"
+        places = _marker_places(test, states)
+    polarity = np.where(states.polarity()[places] == NOT_STATED, UNKNOWN, states.polarity()[places])
+    return states.judged(places, polarity if positive else -polarity)
 
 
-def _polarity(*, positive: bool) -> pl.Expr:
-    wanted, other = ("present", "absent") if positive else ("absent", "present")
-    polarity = pl.col("polarity")
-    return pl.when(polarity == wanted).then(MET).when(polarity == other).then(NOT_MET).otherwise(UNKNOWN)
-
-
-def _marker_facts(test: Biomarker, facts: Facts) -> pl.DataFrame:
+def _marker_places(test: Biomarker, markers: Block) -> Array:
     name = test.marker or ""
-    codes = list(test.codes or marker_codes(name))
-    by_code = pl.col("codes").list.eval(pl.element().is_in(codes)).list.any().fill_null(False)
+    coded = markers.having("codes", map(fold_code, test.codes or marker_codes(name)))
     # a test without any code is known by its name alone
-    uncoded = pl.col("codes").list.len().fill_null(0) == 0
-    by_name = pl.col("display").str.to_lowercase().is_in(marker_names(name)).fill_null(False)
-    return facts.of("tumor_marker").filter(by_code | (uncoded & by_name))
+    names = set(marker_names(name))
+    named = pl.when(pl.col("codes").list.len().fill_null(0) == 0).then(pl.col("display").str.to_lowercase())
+    codes, values = markers.coded_as("uncoded", named)
+    wanted = [code for code, value in enumerate(values) if value in names]
+    return np.union1d(coded, np.flatnonzero(np.isin(codes, wanted))) if wanted else coded
 
 
 @dataclass(frozen=True)
 class _Attribute:
-    """What is asked of one attribute of a variant.
+    """What is asked of one attribute of variants.
 
     Attributes:
         fit: 1 as asked for, 0 not stated or not understood, -1 something else; None: not asked for.
-        stated: whether the variant states it.
+        stated: whether a variant states it.
     """
 
-    fit: pl.Expr | None
-    stated: pl.Expr
+    fit: Array | None
+    stated: Callable[[], Array]
 
 
 def _variant(test: Biomarker, facts: Facts) -> Judged:
-    variants = facts.having("genes", [str(test.gene)], "variant") if test.gene != ANY_GENE else facts.of("variant")
-    attributes = _attributes(test, variants)
-    asked = [attribute.fit for attribute in attributes if attribute.fit is not None]
-    fit = pl.min_horizontal(asked) if asked else pl.lit(1, dtype=pl.Int8)
-    return judged(
-        variants,
-        pl.when(pl.col("polarity") == "present")
-        .then(pl.when(fit == 1).then(MET).when(fit == 0).then(UNKNOWN))
-        .when(pl.col("polarity") == "absent")
-        .then(_absent(attributes))
-        .when(fit >= 0)
-        .then(UNKNOWN),
-    )
+    variants = facts.of("variant")
+    places = variants.having("genes", [str(test.gene)]) if test.gene != ANY_GENE else variants.everywhere()
+    attributes = _attributes(test, variants, places)
+    fit = np.full(len(places), MET, np.int8)
+    for attribute in attributes:
+        if attribute.fit is not None:
+            fit = np.minimum(fit, attribute.fit)
+    polarity = variants.polarity()[places]
+    verdict = np.where(fit < 0, NOTHING, np.where(polarity == MET, fit, UNKNOWN)).astype(np.int8)
+    absent = np.flatnonzero(polarity == NOT_MET)
+    if len(absent):
+        verdict[absent] = _absent(attributes, absent)
+    return variants.judged(places, verdict)
 
 
-def _attributes(test: Biomarker, variants: pl.DataFrame) -> list[_Attribute]:
-    allele = pl.any_horizontal(
-        pl.col(column).list.len().fill_null(0) > 0 for column in ("hgvs_protein", "hgvs_coding", "hgvs_genomic")
-    )
-    # that one pair of genes is not fused says nothing about other partners
-    pair = pl.col("genes").list.len() > 1
+def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attribute]:
+    def stated(column: str) -> Callable[[], Array]:
+        return lambda: variants.coded(column)[0][places] >= 0
+
+    def allele() -> Array:
+        columns = ("hgvs_protein", "hgvs_coding", "hgvs_genomic")
+        some = pl.any_horizontal(pl.col(column).list.len().fill_null(0) > 0 for column in columns)
+        return variants.flags("allele", some)[places]
+
+    def pair() -> Array:
+        return variants.flags("pair", pl.col("genes").list.len().fill_null(0) > 1)[places]
+
+    def one_of(column: str, wanted: tuple[str, ...] | tuple[int, ...] | str | int | None) -> _Attribute:
+        if wanted is None:
+            return _Attribute(None, stated(column))
+        among = wanted if isinstance(wanted, tuple) else (wanted,)
+        fit = variants.looked_up(column, places, lambda said: MET if said in among else NOT_MET)
+        return _Attribute(fit, stated(column))
+
+    def within(column: str, wanted: Range | None) -> _Attribute:
+        if wanted is None:
+            return _Attribute(None, stated(column))
+        return _Attribute(judge_number(variants.numbers(column)[places], wanted), stated(column))
+
+    def judged_by(column: str, judge_one: Callable[[Any], int], *asked: object) -> Array | None:
+        """Per place the judgement of a column's value; None: it is not asked for."""
+        return variants.looked_up(column, places, judge_one) if any(each is not None for each in asked) else None
+
+    wanted = (test.gene, test.partner)
+    consequences = test.consequence if isinstance(test.consequence, tuple) else ()
     return [
-        _Attribute(_allele(test, variants), allele),
-        _Attribute(_partners(test, variants) if test.partner else None, pair),
-        _Attribute(_consequence(test.consequence, variants), pl.col("consequence").is_not_null()),
-        _one_of("alteration", test.alteration),
-        _one_of("call", test.call),
-        _one_of("exon", test.exons),
-        _one_of("zygosity", test.zygosity),
-        _one_of("function", test.function),
-        _one_of("origin", test.origin),
-        _within("vaf", test.vaf),
-        _within("copy_number", test.copy_number),
+        _Attribute(
+            judged_by("hgvs_protein", lambda said: _judge_changes(test, said), test.change, test.codons), allele
+        ),
+        # that one pair of genes is not fused says nothing about other partners
+        _Attribute(judged_by("genes", lambda genes: _judge_pair(wanted, genes.split("\n")), test.partner), pair),
+        _Attribute(
+            judged_by("consequence", lambda said: _judge_consequence(consequences, said), test.consequence),
+            stated("consequence"),
+        ),
+        one_of("alteration", test.alteration),
+        one_of("call", test.call),
+        one_of("exon", test.exons),
+        one_of("zygosity", test.zygosity),
+        one_of("function", test.function),
+        one_of("origin", test.origin),
+        within("vaf", test.vaf),
+        within("copy_number", test.copy_number),
     ]
 
 
-def _absent(attributes: list[_Attribute]) -> pl.Expr:
-    """What an absent variant says: NOT_MET if every attribute it states is the asked one, nothing if it is another."""
-    narrower = other = pl.lit(False)
+def _absent(attributes: list[_Attribute], some: Array) -> Array:
+    """What absent variants say: NOT_MET if every attribute stated is the asked one, nothing if one is another."""
+    narrower, other = np.zeros(len(some), bool), np.zeros(len(some), bool)
     for attribute in attributes:
+        said = attribute.stated()[some]
         if attribute.fit is None:
-            narrower = narrower | attribute.stated
+            narrower |= said
         else:
-            other = other | (attribute.fit == -1)
+            fit = attribute.fit[some]
+            other |= fit == NOT_MET
             # an allele in a notation that is not understood may be the asked one or another
-            narrower = narrower | (attribute.stated & (attribute.fit == 0))
-    return pl.when(other).then(None).when(narrower).then(UNKNOWN).otherwise(NOT_MET)
-
-
-def _one_of(column: str, wanted: tuple[str, ...] | tuple[int, ...] | str | int | None) -> _Attribute:
-    said = pl.col(column)
-    if wanted is None:
-        return _Attribute(None, said.is_not_null())
-    among = said.is_in(wanted if isinstance(wanted, tuple) else (wanted,))
-    return _Attribute(
-        pl.when(among).then(1).when(said.is_null()).then(0).otherwise(-1).cast(pl.Int8), said.is_not_null()
-    )
-
-
-def _within(column: str, wanted: Range | None) -> _Attribute:
-    said = pl.col(column)
-    if wanted is None:
-        return _Attribute(None, said.is_not_null())
-    inside = pl.lit(True)
-    for bound, holds in (
-        (wanted.min, lambda limit: said >= limit),
-        (wanted.over, lambda limit: said > limit),
-        (wanted.max, lambda limit: said <= limit),
-        (wanted.under, lambda limit: said < limit),
-    ):
-        if bound is not None:
-            inside = inside & holds(bound)
-    return _Attribute(
-        pl.when(said.is_null()).then(0).when(inside).then(1).otherwise(-1).cast(pl.Int8), said.is_not_null()
-    )
-
-
-def _partners(test: Biomarker, variants: pl.DataFrame) -> pl.Expr:
-    """Whether the two genes are the asked pair, in either order."""
-    together = pl.col("genes").list.join("\n")
-    found = variants.select(together).to_series().drop_nulls().unique().to_list()
-    verdicts = {genes: _judge_pair((test.gene, test.partner), genes.split("\n")) for genes in found}
-    return together.replace_strict(verdicts, default=0, return_dtype=pl.Int8)
+            narrower |= said & (fit == UNKNOWN)
+    return np.where(other, NOTHING, np.where(narrower, UNKNOWN, NOT_MET)).astype(np.int8)
 
 
 def _judge_pair(wanted: tuple[str | None, str | None], genes: list[str]) -> int:
@@ -172,31 +185,20 @@ def _judge_gene(wanted: str | None, given: str | None) -> int:
     return MET if (wanted == given or (wanted == ANY_GENE and given != INTERGENIC)) else NOT_MET
 
 
-def _consequence(wanted: tuple[str, ...] | str | None, variants: pl.DataFrame) -> pl.Expr | None:
-    if wanted is None:
-        return None
+@cache
+def _judge_consequence(wanted: tuple[str, ...], said: str) -> int:
     kinds: dict[str, list[str]] = table("consequences")["kinds"]
     met = {kind for name in wanted for kind in (name, *kinds.get(name, ()))}
-    # one look-up per distinct spelling, of which there are few
-    verdicts = {}
-    for said in variants["consequence"].drop_nulls().unique().to_list():
-        name = consequence_name(said)
-        narrower = met.intersection(kinds.get(name or "", ()))
-        verdicts[said] = MET if name in met else UNKNOWN if name is None or narrower else NOT_MET
-    return pl.col("consequence").replace_strict(verdicts, default=0, return_dtype=pl.Int8)
+    name = consequence_name(said)
+    if name in met:
+        return MET
+    return UNKNOWN if name is None or met.intersection(kinds.get(name, ())) else NOT_MET
 
 
-def _allele(test: Biomarker, variants: pl.DataFrame) -> pl.Expr | None:
+def _judge_changes(test: Biomarker, said: str) -> int:
     """The best judgement of the changes that a variant names; 0 where none is understood."""
-    if test.change is None and test.codons is None:
-        return None
-    # one look-up per distinct notation, of which there are few
-    notations = variants["hgvs_protein"].explode(empty_as_null=False).drop_nulls().unique().to_list()
-    forms = {notation: _judge_change(test, form) for notation in notations if (form := protein_change(notation))}
-    said = pl.col("hgvs_protein").list.eval(
-        pl.element().replace_strict(forms, default=None, return_dtype=pl.Int8).drop_nulls()
-    )
-    return said.list.max().fill_null(0).cast(pl.Int8)
+    forms = [form for notation in said.split("\n") if (form := protein_change(notation))]
+    return max((_judge_change(test, form) for form in forms), default=UNKNOWN)
 
 
 def _judge_change(test: Biomarker, change: str) -> int:

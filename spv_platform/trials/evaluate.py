@@ -6,7 +6,7 @@ any other pair the first criterion that does is told. An approval is a suggestio
 Silence of the data never approves and never rejects.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from spv_platform.trials.describe import describe, evidence_summary
 from spv_platform.trials.evidence import Facts, Verdicts
@@ -32,6 +33,13 @@ NEEDS_INFORMATION = "needs_information"
 Question = tuple[Test, int | None]
 #: How a person stands apart from all criteria.
 _STATES = (None, "opted_out", "deceased")
+#: Rows that are made at once.
+_ROWS_AT_ONCE = 1_000_000
+#: Columns of what can be told of a person and a cohort.
+_TOLD = ("trial", "cohort", "verdict", "approved", "reasons")
+_ROW = {"person": pl.UInt32(), "verdict": pl.Int8(), "of": pl.UInt32(), "question": pl.UInt32()}
+_NOT_REACHABLE = -1
+_NOBODY = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,41 @@ class _Cohort:
     reasons: tuple[str, ...]
     listed: bool
 
-    @property
+    @cached_property
     def takes(self) -> bool:
         """Whether patients are taken."""
         return not {"cohort_closed", "trial_not_recruiting"} & set(self.reasons)
+
+    @cached_property
+    def questions(self) -> list[tuple[str, "Question"]]:
+        """Criterion id and what it asks."""
+        return [(criterion.id, _question(criterion)) for criterion in self.asked]
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Criterion id -> its place."""
+        return {criterion.id: at for at, criterion in enumerate(self.asked)}
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Each criterion in words."""
+        return [describe(criterion) for criterion in self.asked]
+
+    @property
+    def outcomes(self) -> int:
+        """How many things can be told of a person; see `told`."""
+        return len(_STATES) * (2 + len(self.asked))
+
+    def told(self, place: int) -> tuple[str, bool, list[str]]:
+        """Verdict, approval and reasons of a person whose state and whose outcome of the criteria have this place."""
+        state, outcome = divmod(place, 2 + len(self.asked))
+        reasons = list(self.reasons) if state == 0 else [str(_STATES[state]), *self.reasons]
+        if outcome > 1:
+            reasons.append(f"criterion:{self.asked[outcome - 2].id}")
+        if state or outcome > 1 or not self.takes:
+            return NOT_ELIGIBLE, False, reasons
+        approved = outcome == 0 and self.listed
+        return POTENTIALLY_ELIGIBLE if approved else NEEDS_INFORMATION, approved, reasons
 
 
 class Evaluation:
@@ -83,93 +122,95 @@ class Evaluation:
     @cached_property
     def cohorts(self) -> pl.DataFrame:
         """One row per person, trial and cohort (`tables.COHORT_VERDICT_COLUMNS`)."""
-        return _stack(list(self.cohort_frames()), COHORT_VERDICT_COLUMNS)
+        return pl.concat([pl.DataFrame(schema=COHORT_VERDICT_COLUMNS), *self.cohort_frames()])
 
     def cohort_frames(self) -> Iterator[pl.DataFrame]:
-        """The rows of `cohorts`, cohort by cohort: of many persons and cohorts they do not fit into memory together."""
+        """The rows of `cohorts`, some cohorts at a time: of many they do not fit into memory together."""
+        at_once = max(1, _ROWS_AT_ONCE // max(1, self._persons.height))
+        for start in range(0, len(self._judged), at_once):
+            yield self._cohort_rows(self._judged[start : start + at_once])
+
+    @cached_property
+    def _judged(self) -> list[tuple[_Cohort, dict[str, Array], Array]]:
+        """Each cohort, the verdicts of its criteria by id, and that of its tree; one a person."""
+        found = []
         for each in self._cohorts:
-            yield self._cohort_rows(each)
+            leaves = {name: self._answers[question].value for name, question in each.questions}
+            found.append((each, leaves, value_of(each.tree, leaves)))
+        return found
 
-    def _leaves(self, each: _Cohort) -> dict[str, Array]:
-        return {criterion.id: self._answers[_question(criterion)].value for criterion in each.asked}
-
-    def _cohort_rows(self, each: _Cohort) -> pl.DataFrame:
-        leaves = self._leaves(each)
-        value = value_of(each.tree, leaves)
-        open_ = np.flatnonzero((value != NOT_MET) & (self._state == 0) & each.takes)
-        combined = combine(each.tree, {name: column[open_] for name, column in leaves.items()})
-        codes, told = self._told(each, value, leaves)
-        rows = told[codes].with_columns(self._persons["person_id"])
-        needed = np.zeros(len(value), np.int32)
-        needed[open_] = combined.answers_needed
-        reachable = np.zeros(len(value), bool)
-        reachable[open_] = combined.reachable
-        return rows.with_columns(
-            missing=self._missing(combined, open_),
-            answers_needed=pl.select(pl.when(pl.Series(reachable)).then(pl.Series(needed))).to_series(),
+    def _cohort_rows(self, judged: Sequence[tuple[_Cohort, dict[str, Array], Array]]) -> pl.DataFrame:
+        """Rows of all persons. What can be told of a cohort is a small table; each row has a place in it."""
+        persons = self._persons.height
+        cohorts = [each for each, _, _ in judged]
+        begins = np.cumsum([0, *(each.outcomes for each in cohorts)])
+        codes: list[Array] = []
+        missing = _Missing()
+        needed = np.full(persons * len(cohorts), _NOT_REACHABLE, np.int32)
+        for number, (each, leaves, value) in enumerate(judged):
+            codes.append(begins[number] + self._outcomes(each, value, leaves))
+            open_ = np.flatnonzero((value != NOT_MET) & (self._state == 0)) if each.takes else _NOBODY
+            if len(open_):
+                combined = combine(each.tree, {name: leaves[name][open_] for name in leaves})
+                rows = open_ + number * persons
+                needed[rows] = np.where(combined.reachable, combined.answers_needed, _NOT_REACHABLE)
+                missing.add(combined, rows)
+        schema = {name: COHORT_VERDICT_COLUMNS[name] for name in _TOLD}
+        # of all that can be told, little occurs
+        together = np.concatenate(codes)
+        occurring = np.flatnonzero(np.bincount(together, minlength=begins[-1]))
+        places = np.zeros(begins[-1], np.int64)
+        places[occurring] = np.arange(len(occurring))
+        of = np.searchsorted(begins, occurring, side="right") - 1
+        told = [cohorts[number].told(place) for number, place in zip(of, occurring - begins[of], strict=True)]
+        verdicts, approved, reasons = zip(*told, strict=True) if told else ((), (), ())
+        columns = {
+            "trial": pl.Series([each.trial.trial for each in cohorts], dtype=pl.String)[of],
+            "cohort": pl.Series([each.cohort.id for each in cohorts], dtype=pl.String)[of],
+            "verdict": verdicts,
+            "approved": approved,
+            "reasons": _lists([name for each in reasons for name in each], np.array([len(each) for each in reasons])),
+        }
+        found = pl.DataFrame(columns, schema=schema)[places[together]]
+        return found.with_columns(
+            person_id=self._persons["person_id"][np.tile(np.arange(persons), len(cohorts))],
+            missing=missing.lists(found.height),
+            answers_needed=pl.Series(needed).replace(int(_NOT_REACHABLE), None),
         ).select(pl.col(name).cast(dtype) for name, dtype in COHORT_VERDICT_COLUMNS.items())
 
-    def _told(self, each: _Cohort, value: Array, leaves: dict[str, Array]) -> tuple[Array, pl.DataFrame]:
-        """Per person the place in a small frame of what can be told of this cohort."""
-        names = [criterion.id for criterion in each.asked]
+    def _outcomes(self, each: _Cohort, value: Array, leaves: dict[str, Array]) -> Array:
+        """Per person the place of what is told, see `_Cohort.told`."""
         # 0 MET, 1 UNKNOWN, then the criterion that speaks against
         outcome = np.where(value == MET, 0, 1).astype(np.int32)
         failed = np.flatnonzero((value == NOT_MET) & self._willing)
         if len(failed):
-            position = {name: at for at, name in enumerate(names)}
             of_failed = {name: column[failed] for name, column in leaves.items()}
-            outcome[failed] = 2 + first_against(each.tree, of_failed, position)
-        kinds = 2 + len(names)
-        rows = [self._row(each, state, place, names) for state in _STATES for place in range(kinds)]
-        schema = {name: COHORT_VERDICT_COLUMNS[name] for name in ("trial", "cohort", "verdict", "approved", "reasons")}
-        return self._state.astype(np.int32) * kinds + outcome, pl.DataFrame(rows, schema=schema, orient="row")
-
-    def _row(self, each: _Cohort, state: str | None, place: int, names: list[str]) -> tuple[Any, ...]:
-        against = [f"criterion:{names[place - 2]}"] if place > 1 else []
-        lost = state is not None or not each.takes or bool(against)
-        approved = not lost and place == 0 and each.listed
-        verdict = NOT_ELIGIBLE if lost else POTENTIALLY_ELIGIBLE if approved else NEEDS_INFORMATION
-        reasons = [*([state] if state else []), *each.reasons, *against]
-        return each.trial.trial, each.cohort.id, verdict, approved, reasons
-
-    def _missing(self, combined: Combined, open_: Array) -> pl.Series:
-        """Per person the criteria that could still decide, in the order of the file."""
-        persons = self._persons.height
-        names, columns = list(combined.open), list(combined.open.values())
-        if not columns:
-            return pl.Series([[]] * persons, dtype=pl.List(pl.String))
-        place, which = np.nonzero(np.stack(columns, axis=1))
-        flat = pl.DataFrame({"person": open_[place].astype(np.uint32), "name": pl.Series(names)[which]})
-        grouped = flat.group_by("person", maintain_order=True).agg("name")
-        everybody = pl.DataFrame({"person": np.arange(persons, dtype=np.uint32)})
-        return everybody.join(grouped, on="person", how="left", maintain_order="left")["name"].fill_null([])
+            outcome[failed] = 2 + first_against(each.tree, of_failed, each.position)
+        return self._state.astype(np.int32) * (2 + len(each.asked)) + outcome
 
     def _criterion_rows(self) -> pl.DataFrame:
         """Rows without evidence first; then the evidence of all of them at once."""
         numbers = {question: at for at, question in enumerate(self._answers)}
-        parts: list[pl.DataFrame] = []
         static: list[tuple[Any, ...]] = []
-        for each in self._cohorts:
-            leaves = self._leaves(each)
-            chosen = np.flatnonzero((value_of(each.tree, leaves) != NOT_MET) & self._willing).astype(np.uint32)
+        columns: dict[str, list[Array]] = {name: [] for name in _ROW}
+        for each, leaves, value in self._judged:
+            chosen = np.flatnonzero((value != NOT_MET) & self._willing)
             if not len(chosen):
                 continue
             for position, criterion in enumerate(each.asked):
-                verdict = leaves[criterion.id][chosen]
-                columns = {"person": chosen, "verdict": verdict}
-                parts.append(
-                    pl.DataFrame(columns).with_columns(
-                        of=pl.lit(len(static), pl.UInt32), question=pl.lit(numbers[_question(criterion)], pl.UInt32)
-                    )
+                same = (len(static), numbers[_question(criterion)])
+                row = (chosen, leaves[criterion.id][chosen], *(np.full(len(chosen), number) for number in same))
+                for name, column in zip(_ROW, row, strict=True):
+                    columns[name].append(column)
+                static.append(
+                    (each.trial.trial, each.cohort.id, criterion.id, position, criterion.gating, each.words[position])
                 )
-                wording = describe(criterion)
-                static.append((each.trial.trial, each.cohort.id, criterion.id, position, criterion.gating, wording))
-        if not parts:
+        if not static:
             return pl.DataFrame(schema=CRITERION_RESULT_COLUMNS)
         names = ("trial", "cohort", "criterion", "position", "gating", "wording")
         schema = {name: CRITERION_RESULT_COLUMNS[name] for name in names}
         described = pl.DataFrame(static, schema=schema, orient="row").with_row_index("of")
-        rows = pl.concat(parts)
+        rows = pl.DataFrame({n: pl.Series(np.concatenate(columns[n])).cast(t) for n, t in _ROW.items()})
         evidence = self._evidence(rows.select("question", "person").unique())
         found = (
             rows.lazy()
@@ -209,41 +250,55 @@ class Evaluation:
         )
 
 
-def evaluate(
-    persons: pl.DataFrame, facts: pl.DataFrame, trials: list[Trial], registry: dict[str, Study], as_of: date
-) -> Evaluation:
-    """Match persons against the cohorts of trials.
+class Matcher:
+    """Criteria made ready for matching: what can be told of cohorts, and each distinct question once.
 
     Args:
-        persons: `person_id` (String, unique), `opted_out` (Boolean); other columns are ignored.
-        facts: the columns of `view.schema.SCHEMA` and `person_id`; only the rows of current resource versions.
         trials: the criteria; each registry id at most once.
         registry: studies by registry id. A trial that is not in it approves nobody.
-        as_of: the day of evaluation: ages and windows are counted from it, facts after it do not count.
 
     Raises:
-        ValueError: a person or a trial stands twice, or a cohort has no gating criterion.
+        ValueError: a trial stands twice, or a cohort has no gating criterion.
     """
-    if persons["person_id"].is_duplicated().any():
-        raise ValueError("a person_id stands twice")
-    if len({trial.trial for trial in trials}) != len(trials):
-        raise ValueError("a trial stands twice")
-    facts = facts.filter(pl.col("usable").fill_null(False), ~pl.col("deleted").fill_null(False))
-    # who does not say is taken to refuse
-    opted_out = pl.col("opted_out").fill_null(True) | _states("opt_out", facts)
-    state = pl.when(opted_out).then(1).when(_states("deceased", facts)).then(2).otherwise(0).cast(pl.UInt8)
-    persons = persons.select("person_id", state=state)
-    # what an opted-out person's record says is not looked at
-    willing = persons.filter(pl.col("state") != 1).select("person_id")
-    ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
-    cohorts = [_cohort(trial, cohort, registry.get(trial.trial)) for trial in trials for cohort in trial.cohorts]
-    answers: dict[Question, Verdicts] = {}
-    for each in cohorts:
-        for criterion in each.asked:
-            question = _question(criterion)
-            if question not in answers:
-                answers[question] = judge(*question, ready)
-    return Evaluation(persons, ready, cohorts, answers)
+
+    def __init__(self, trials: Sequence[Trial], registry: Mapping[str, Study]) -> None:
+        if len({trial.trial for trial in trials}) != len(trials):
+            raise ValueError("a trial stands twice")
+        self._cohorts = [
+            _cohort(trial, cohort, registry.get(trial.trial)) for trial in trials for cohort in trial.cohorts
+        ]
+        self._questions = list(dict.fromkeys(question for each in self._cohorts for _, question in each.questions))
+
+    def evaluate(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date) -> Evaluation:
+        """Match persons against all cohorts.
+
+        Args:
+            persons: `person_id` (String, unique), `opted_out` (Boolean); other columns are ignored.
+            facts: the columns of `view.schema.SCHEMA` and `person_id`; only the rows of current resource versions.
+            as_of: the day of evaluation: ages and windows are counted from it, facts after it do not count.
+
+        Raises:
+            ValueError: a person stands twice.
+        """
+        if persons["person_id"].is_duplicated().any():
+            raise ValueError("a person_id stands twice")
+        facts = facts.filter(pl.col("usable").fill_null(False), ~pl.col("deleted").fill_null(False))
+        # who does not say is taken to refuse
+        opted_out = pl.col("opted_out").fill_null(True) | _states("opt_out", facts)
+        state = pl.when(opted_out).then(1).when(_states("deceased", facts)).then(2).otherwise(0).cast(pl.UInt8)
+        persons = persons.select("person_id", state=state)
+        # what an opted-out person's record says is not looked at
+        willing = persons.filter(pl.col("state") != 1).select("person_id")
+        ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
+        answers = {question: judge(*question, ready) for question in self._questions}
+        return Evaluation(persons, ready, self._cohorts, answers)
+
+
+def evaluate(
+    persons: pl.DataFrame, facts: pl.DataFrame, trials: Sequence[Trial], registry: Mapping[str, Study], as_of: date
+) -> Evaluation:
+    """Match persons against the cohorts of trials, once; see `Matcher`."""
+    return Matcher(trials, registry).evaluate(persons, facts, as_of)
 
 
 def _cohort(trial: Trial, cohort: Cohort, study: Study | None) -> _Cohort:
@@ -269,5 +324,31 @@ def _states(kind: str, facts: pl.DataFrame) -> pl.Expr:
     return pl.col("person_id").is_in(stating["person_id"].unique().to_list())
 
 
-def _stack(parts: list[pl.DataFrame], schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(schema=schema), *parts])
+class _Missing:
+    """Gathers, of rows, the criteria that could still decide."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._rows: list[Array] = []
+        self._which: list[Array] = []
+
+    def add(self, combined: Combined, rows: Array) -> None:
+        """Take the open criteria of some rows; rows come in ascending order."""
+        place, which = np.nonzero(np.stack(list(combined.open.values()), axis=1))
+        self._rows.append(rows[place])
+        self._which.append(which + len(self._names))
+        self._names += combined.open
+
+    def lists(self, height: int) -> pl.Series:
+        """Of each row the names, in the order of the file."""
+        if not self._rows:
+            return pl.Series([[]], dtype=pl.List(pl.String))[np.zeros(height, np.int64)]
+        lengths = np.bincount(np.concatenate(self._rows), minlength=height)
+        return _lists(pl.Series(self._names)[np.concatenate(self._which)], lengths)
+
+
+def _lists(flat: pl.Series | list[str], lengths: Array) -> pl.Series:
+    """A column of lists from all their members and how many each has: Polars is slow to read lists of Python."""
+    values = pl.Series(flat, dtype=pl.String).to_arrow()
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), values))

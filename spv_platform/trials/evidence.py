@@ -13,6 +13,7 @@ Rules:
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,11 +21,12 @@ import polars as pl
 
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.terms import OTHER_NAMES, fold_code
+from spv_platform.view.schema import SCHEMA
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 #: An instant that no fact has, for what is undated.
-_UNDATED = np.iinfo(np.int64).min
+UNDATED = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Judged:
     Attributes:
         row: of `Facts.usable`.
         person: its number.
-        start: first microsecond when it was true; `_UNDATED`: not known.
-        end: microsecond when it had ceased to be true; `_UNDATED`: not known.
+        start: first microsecond when it was true; `UNDATED`: not known.
+        end: microsecond when it had ceased to be true; `UNDATED`: not known.
         judgement: Int8.
     """
 
@@ -66,6 +68,152 @@ class Verdicts:
 Rule = Callable[[Judged, datetime | None, int], Verdicts]
 
 
+class Block:
+    """The facts of some kinds as arrays, sorted by person; places count from 0. What is asked for often is kept.
+
+    Args:
+        usable: all facts that count.
+        row: those of the kinds, in order.
+
+    Attributes:
+        row, person, start, end: of each fact, see `Judged`.
+    """
+
+    def __init__(self, usable: pl.DataFrame, row: Array) -> None:
+        self._usable = usable
+        self.row = row
+        self.person = self._one(pl.col("person"))
+        moments = self.columns(*(pl.col(name).to_physical().fill_null(UNDATED) for name in ("start", "end")))
+        self.start, self.end = moments["start"].to_numpy(), moments["end"].to_numpy()
+        self._kept: dict[object, Any] = {}
+
+    def columns(self, *values: pl.Expr) -> pl.DataFrame:
+        """Expressions over the facts, of which only the columns that they name are touched."""
+        names = {name for value in values for name in value.meta.root_names()}
+        return self._usable.select(sorted(names))[self.row].select(values)
+
+    def keep(self, name: object, make: Callable[[], Any]) -> Any:
+        """What was made under the name before, else what is made now."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    def numbers(self, column: str) -> Array:
+        """A column of numbers; NaN where there is none."""
+        found: Array = self.keep(column, lambda: self._one(pl.col(column).cast(pl.Float64).fill_null(np.nan)))
+        return found
+
+    def flags(self, name: str, value: pl.Expr) -> Array:
+        """An expression over the facts as an array, which is kept."""
+        found: Array = self.keep(("flags", name), lambda: self._one(value))
+        return found
+
+    def _one(self, value: pl.Expr) -> Array:
+        return self.columns(value).to_series().to_numpy()
+
+    def coded(self, column: str) -> tuple[Array, list[Any]]:
+        """A column as numbers of its distinct values, and these; a list is joined by line feeds, -1 is null."""
+        found = self._kept.get(("coded", column))
+        if found is None:
+            value = pl.col(column)
+            found = self.coded_as(column, value.list.join("\n") if column in _LISTS else value)
+        return found
+
+    def coded_as(self, name: str, value: pl.Expr) -> tuple[Array, list[Any]]:
+        """An expression over the facts, as numbers of its distinct values, and these; -1 is null."""
+
+        def make() -> tuple[Array, list[Any]]:
+            values = self.columns(value.alias("value"))
+            distinct = values.drop_nulls().unique().with_row_index("code")
+            codes = values.join(distinct, on="value", how="left", maintain_order="left")["code"]
+            return codes.cast(pl.Int32).fill_null(-1).to_numpy(), distinct["value"].to_list()
+
+        found: tuple[Array, list[Any]] = self.keep(("coded", name), make)
+        return found
+
+    def looked_up(self, column: str, places: Array, judge: Callable[[Any], int], null: int = UNKNOWN) -> Array:
+        """Per place the judgement of its value, which is made once for each distinct one; Int8."""
+        codes, values = self.coded(column)
+        return look_up(codes[places], values, judge, null)
+
+    def polarity(self) -> Array:
+        """1 present, -1 absent, 0 indeterminate, `NOT_STATED` not stated; Int8."""
+
+        def make() -> Array:
+            words = {"present": MET, "absent": NOT_MET}
+            polarity = pl.col("polarity").replace_strict(words, default=UNKNOWN, return_dtype=pl.Int8)
+            stated = pl.when(pl.col("polarity").is_null()).then(NOT_STATED).otherwise(polarity)
+            return self._one(stated.cast(pl.Int8))
+
+        found: Array = self.keep("polarity", make)
+        return found
+
+    def having(self, column: str, wanted: Iterable[str]) -> Array:
+        """The places of which a list column has a wanted value.
+
+        Args:
+            column: of lists of texts; of `codes` the values are folded (`terms.fold_code`).
+            wanted: values; one that ends in `*` stands for all that begin so.
+        """
+        index = self._index(column)
+        found = []
+        for value in wanted:
+            if value.endswith("*"):
+                found += [places for known, places in index.items() if known.startswith(value[:-1])]
+            elif value in index:
+                found.append(index[value])
+        if not found:
+            return _NO_PLACES
+        return np.unique(np.concatenate(found)) if len(found) > 1 else found[0]
+
+    def everywhere(self) -> Array:
+        """All places."""
+        found: Array = self.keep("everywhere", lambda: np.arange(len(self.row)))
+        return found
+
+    def _index(self, column: str) -> dict[str, Array]:
+        """Value -> places, in order."""
+
+        def make() -> dict[str, Array]:
+            values = (
+                self.columns(pl.col(column).alias("value")).with_row_index("place").explode("value").drop_nulls("value")
+            )
+            if column == "codes":
+                folded = {code: fold_code(code) for code in values["value"].unique().to_list()}
+                values = values.with_columns(pl.col("value").replace_strict(folded, return_dtype=pl.String))
+            grouped = values.group_by("value").agg(pl.col("place").unique().sort())
+            return {value: places.to_numpy() for value, places in zip(*grouped, strict=True)}
+
+        found: dict[str, Array] = self.keep(("index", column), make)
+        return found
+
+    def judged(self, places: Array, judgement: Array) -> Judged:
+        """Facts with their judgement; those without one (`NOTHING`) are left out."""
+        if NOTHING in judgement:
+            kept = judgement != NOTHING
+            places, judgement = places[kept], judgement[kept]
+        return Judged(self.row[places], self.person[places], self.start[places], self.end[places], judgement)
+
+
+#: The judgement of a fact that says nothing about the question.
+NOTHING = np.int8(-9)
+#: The polarity of a fact that has none.
+NOT_STATED = -2
+_NO_PLACES = np.empty(0, np.int64)
+
+
+_LISTS = frozenset(name for name, dtype in SCHEMA.items() if isinstance(dtype, pl.List))
+
+
+def look_up(codes: Array, values: Sequence[Any], judge: Callable[[Any], int], null: int) -> Array:
+    """Per code the judgement of its value, which is made once for each code that occurs; Int8."""
+    table = np.full(len(values) + 1, null, np.int8)  # the last one is for -1
+    for code in np.unique(codes):
+        if code >= 0:
+            table[code] = judge(values[code])
+    return table[codes]
+
+
 class Facts:
     """The usable facts of some persons, ready for judging.
 
@@ -93,56 +241,16 @@ class Facts:
             .with_row_index("row")
         )
         self.usable = usable.collect()
-        self._kinds = {str(kind): part for (kind,), part in self.usable.partition_by("kind", as_dict=True).items()}
-        self._several: dict[tuple[str, ...], pl.DataFrame] = {}
-        self._indices: dict[tuple[str, tuple[str, ...]], dict[str, Array]] = {}
+        rows = self.usable.group_by("kind").agg("row")
+        self._rows = {kind: found.to_numpy() for kind, found in zip(rows["kind"], rows["row"], strict=True)}
+        self._blocks: dict[tuple[str, ...], Block] = {}
 
-    def of(self, *kinds: str) -> pl.DataFrame:
-        """The facts of these kinds, sorted by person."""
-        if len(kinds) == 1:
-            return self._kinds.get(kinds[0], self.usable.clear())
-        if kinds not in self._several:
-            parts = [self._kinds[kind] for kind in kinds if kind in self._kinds]
-            self._several[kinds] = pl.concat(parts).sort("row") if parts else self.usable.clear()
-        return self._several[kinds]
-
-    def having(
-        self, column: str, wanted: Iterable[str], *kinds: str, select: Sequence[str] | None = None
-    ) -> pl.DataFrame:
-        """The facts of these kinds of which a list column has a wanted value.
-
-        Args:
-            column: of lists of texts; of `codes` the values are folded (`terms.fold_code`).
-            wanted: values; one that ends in `*` stands for all that begin so.
-            kinds: of facts.
-            select: columns that are needed beside `row`, `person`, `start` and `end`; all, unless said otherwise.
-        """
-        index = self._index(column, kinds)
-        places = []
-        for value in wanted:
-            if value.endswith("*"):
-                places += [rows for known, rows in index.items() if known.startswith(value[:-1])]
-            elif value in index:
-                places.append(index[value])
-        found = self.of(*kinds)
-        if select is not None:
-            found = found.select("row", "person", "start", "end", *select)
-        if not places:
-            return found.clear()
-        return found[np.unique(np.concatenate(places)) if len(places) > 1 else places[0]]
-
-    def _index(self, column: str, kinds: tuple[str, ...]) -> dict[str, Array]:
-        """Value -> places among the facts of the kinds, in order."""
-        key = (column, kinds)
-        if key not in self._indices:
-            values = self.of(*kinds).select(value=column).with_row_index("place").explode("value").drop_nulls("value")
-            if column == "codes":
-                distinct = values["value"].unique().to_list()
-                folded = {code: fold_code(code) for code in distinct}
-                values = values.with_columns(pl.col("value").replace_strict(folded, return_dtype=pl.String))
-            grouped = values.group_by("value").agg(pl.col("place").unique().sort())
-            self._indices[key] = {value: places.to_numpy() for value, places in zip(*grouped, strict=True)}
-        return self._indices[key]
+    def of(self, *kinds: str) -> Block:
+        """The facts of these kinds."""
+        if kinds not in self._blocks:
+            parts = [self._rows[kind] for kind in kinds if kind in self._rows]
+            self._blocks[kinds] = Block(self.usable, np.sort(np.concatenate([_NO_PLACES, *parts])))
+        return self._blocks[kinds]
 
     def window_start(self, within_days: int | None) -> datetime | None:
         """The first moment from which evidence counts; None: all counts."""
@@ -164,21 +272,7 @@ def _codes() -> pl.Expr:
     return pl.col("codes").list.eval(code)
 
 
-def judged(facts: pl.DataFrame, judgement: pl.Expr) -> Judged:
-    """The facts with their judgement; those without one (null) are left out.
-
-    Args:
-        facts: sorted by person.
-        judgement: an Int8 of each.
-    """
-    frame = facts.select(
-        "row", "person", pl.col("start", "end").to_physical().fill_null(_UNDATED), judgement=judgement.cast(pl.Int8)
-    )
-    if frame["judgement"].null_count():
-        frame = frame.filter(pl.col("judgement").is_not_null())
-    return Judged(*(frame[name].to_numpy() for name in ("row", "person", "start", "end", "judgement")))
-
-
+@lru_cache(maxsize=4)
 def nothing(persons: int) -> Verdicts:
     """No evidence about anybody."""
     none = np.empty(0, np.int64)
@@ -187,14 +281,16 @@ def nothing(persons: int) -> Verdicts:
 
 def latest(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
     """The judgement of the latest facts, if they agree and one of them surely lies in the window."""
+    if not len(facts.row):
+        return nothing(persons)
     runs = _Runs(facts)
     last = runs.spread(runs.greatest(facts.start))
     # an undated start is the least of all numbers, so is the last of who has only undated facts
-    undated = facts.start == _UNDATED
+    undated = facts.start == UNDATED
     chosen = facts.where(undated | (facts.start == last) | (facts.end > last))
     runs = _Runs(chosen)
     low, high = runs.least(chosen.judgement), runs.greatest(chosen.judgement)
-    inside = True if window is None else runs.any(chosen.start >= _micros(window))
+    inside = True if window is None else runs.any(chosen.start >= micros(window))
     return _verdicts(chosen, runs, np.where((low == high) & inside, low, UNKNOWN), persons)
 
 
@@ -217,13 +313,15 @@ def best(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
 def history(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
     """MET when found and not, perhaps later, looked for in vain; NOT_MET when only looked for in vain."""
     facts = _inside(facts, window)
+    if not len(facts.row):
+        return nothing(persons)
     runs = _Runs(facts)
     found, missed = facts.judgement == MET, facts.judgement == NOT_MET
-    last_found = runs.greatest(np.where(found, facts.start, _UNDATED))
-    last_missed = runs.greatest(np.where(missed, facts.end, _UNDATED))
+    last_found = runs.greatest(np.where(found, facts.start, UNDATED))
+    last_missed = runs.greatest(np.where(missed, facts.end, UNDATED))
     some_missed = runs.any(missed)
-    undated = runs.any(missed & (facts.end == _UNDATED))
-    stands = ~some_missed | (~undated & (last_found != _UNDATED) & (last_found >= last_missed))
+    undated = runs.any(missed & (facts.end == UNDATED))
+    stands = ~some_missed | (~undated & (last_found != UNDATED) & (last_found >= last_missed))
     vain = some_missed & (runs.greatest(facts.judgement) == NOT_MET)
     verdict = np.where(runs.any(found) & stands, MET, np.where(vain, NOT_MET, UNKNOWN))
     return _verdicts(facts, runs, verdict, persons)
@@ -259,12 +357,16 @@ class _Runs:
         return np.repeat(of_runs, self._lengths)
 
 
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _inside(facts: Judged, window: datetime | None) -> Judged:
-    return facts if window is None else facts.where(facts.start >= _micros(window))
+    return facts if window is None else facts.where(facts.start >= micros(window))
 
 
 def _verdicts(facts: Judged, runs: _Runs, verdict: Array, persons: int) -> Verdicts:

@@ -42,38 +42,29 @@ def value_of(node: Node, leaves: Mapping[str, Array]) -> Array:
             return np.sort(np.stack(members), axis=0)[-node.n]
 
 
-def first_against(node: Node, leaves: Mapping[str, Array], position: Mapping[str, int]) -> Array:
+def first_against(node: Node, leaves: Mapping[str, Array], position: Mapping[str, int], wanted: int = NOT_MET) -> Array:
     """The least position of a criterion because of which the tree is NOT_MET, Int16; where it is not, no meaning.
 
     Args:
         node: criteria, all of which decide.
         leaves: per criterion id its verdicts.
-        position: per criterion id its place.
+        position: per criterion id its place, in the order of the tree.
+        wanted: the verdict that is to be explained.
     """
-    return _first(node, leaves, position)[1]
-
-
-_NOWHERE = np.int16(np.iinfo(np.int16).max)
-
-
-def _first(node: Node, leaves: Mapping[str, Array], position: Mapping[str, int]) -> tuple[Array, Array, Array]:
-    """The value, and the first criterion that makes it NOT_MET, or MET."""
+    rows = len(next(iter(leaves.values())))
     if isinstance(node, Criterion):
-        at = np.full(len(leaves[node.id]), position[node.id], np.int16)
-        return leaves[node.id], at, at
-    members = [_first(member, leaves, position) for member in node.members]
-    all_not, all_met = (reduce(np.minimum, [member[at] for member in members]) for at in (1, 2))
-    some_not = reduce(np.minimum, [np.where(value == NOT_MET, no, _NOWHERE) for value, no, _ in members])
-    some_met = reduce(np.minimum, [np.where(value == MET, met, _NOWHERE) for value, _, met in members])
-    match node.op:
-        case "all":
-            return reduce(np.minimum, [value for value, _, _ in members]), some_not, all_met
-        case "any":
-            return reduce(np.maximum, [value for value, _, _ in members]), all_not, some_met
-        case "none":
-            return -reduce(np.maximum, [value for value, _, _ in members]), some_met, all_not
-        case _:
-            return np.sort(np.stack([value for value, _, _ in members]), axis=0)[-node.n], some_not, some_met
+        return np.full(rows, position[node.id], np.int16)
+    of_members = -wanted if node.op == "none" else wanted
+    # one NOT_MET of `all` is enough, one MET of `any`; and of `none` one MET, to be NOT_MET
+    one_is_enough = (node.op, wanted) in (("all", NOT_MET), ("any", MET), ("none", NOT_MET)) or node.op == "at_least"
+    found = np.zeros(rows, np.int16)
+    for member in reversed(node.members):  # positions grow, so the one that is written last is the least
+        explains = value_of(member, leaves) == of_members if one_is_enough else slice(None)
+        if isinstance(member, Criterion):
+            found[explains] = position[member.id]
+        else:
+            found[explains] = first_against(member, leaves, position, of_members)[explains]
+    return found
 
 
 @dataclass

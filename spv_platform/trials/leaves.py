@@ -7,26 +7,32 @@ them (`evidence`). Where nothing is said, the verdict is UNKNOWN.
 import calendar
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from spv_platform.trials import biomarkers
 from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.evidence import (
+    NOT_STATED,
+    NOTHING,
+    UNDATED,
+    Array,
     Facts,
     Judged,
     Verdicts,
     agree,
     best,
     history,
-    judged,
     latest,
+    look_up,
+    micros,
     nothing,
     opposite,
 )
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import Age, Biomarker, Diagnosis, Finding, Lab, PerformanceStatus, Range, Stage, Test
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
-from spv_platform.trials.terms import fold_code
+from spv_platform.trials.terms import fold_code, plausible_range
 from spv_platform.trials.values import judge_quantity
 
 MAX_AGE = 125  # years; an older birth date is a placeholder
@@ -63,33 +69,26 @@ def judge(test: Test, within_days: int | None, facts: Facts) -> Verdicts:
             return nothing(persons)
 
 
-def with_code(
-    facts: Facts, patterns: tuple[str, ...], *kinds: str, select: tuple[str, ...] | None = None
-) -> pl.DataFrame:
-    """The facts of these kinds that have a code that one of the patterns matches."""
-    return facts.having("codes", map(fold_code, patterns), *kinds, select=select)
-
-
 def _age(test: Age, facts: Facts) -> Judged:
-    births = facts.of("birth_date").filter(pl.col("start").is_not_null())
+    births = facts.of("birth_date")
+    places = np.flatnonzero(births.start != UNDATED)
     # born in [start, end): the last possible moment is just before the end
-    oldest, youngest = pl.col("start"), pl.col("end") - pl.duration(microseconds=1)
+    oldest, youngest = births.start[places], births.end[places] - 1
 
-    def born_before(limit: datetime) -> pl.Expr:
-        return pl.when(youngest < limit).then(MET).when(oldest >= limit).then(NOT_MET).otherwise(UNKNOWN)
+    def born_before(limit: datetime) -> Array:
+        return np.where(youngest < micros(limit), MET, np.where(oldest >= micros(limit), NOT_MET, UNKNOWN))
 
-    day = timedelta(days=1)
-    verdicts = [pl.lit(MET)]
+    verdict = np.full(len(places), MET)
     if test.min is not None:
-        verdicts.append(born_before(_years_before(facts, test.min)))
+        verdict = np.minimum(verdict, born_before(_years_before(facts, test.min)))
     if test.over is not None:
-        verdicts.append(born_before(_years_before(facts, test.over) - day))
+        verdict = np.minimum(verdict, born_before(_years_before(facts, test.over) - timedelta(days=1)))
     if test.max is not None:
-        verdicts.append(-born_before(_years_before(facts, test.max + 1)))
+        verdict = np.minimum(verdict, -born_before(_years_before(facts, test.max + 1)))
     if test.under is not None:
-        verdicts.append(-born_before(_years_before(facts, test.under)))
-    plausible = oldest >= _years_before(facts, MAX_AGE)
-    return judged(births, pl.when(plausible).then(pl.min_horizontal(verdicts)).otherwise(UNKNOWN))
+        verdict = np.minimum(verdict, -born_before(_years_before(facts, test.under)))
+    plausible = oldest >= micros(_years_before(facts, MAX_AGE))
+    return births.judged(places, np.where(plausible, verdict, UNKNOWN).astype(np.int8))
 
 
 def _years_before(facts: Facts, years: float) -> datetime:
@@ -100,46 +99,52 @@ def _years_before(facts: Facts, years: float) -> datetime:
     months = facts.as_of.year * 12 + facts.as_of.month - 1 - round(years * 12)
     year, month = max(months // 12, 1), months % 12 + 1
     last = calendar.monthrange(year, month)[1]
-    born = datetime(year, month, min(facts.as_of.day, last))
-    # who is born on the 29th of February has the birthday on the 1st of March of other years
-    if facts.as_of.day > last:
-        born += timedelta(days=1)
-        return born
-    return born + (facts.horizon - datetime.combine(facts.as_of, datetime.min.time()))
+    born = datetime(year, month, min(facts.as_of.day, last)) + timedelta(days=1)
+    # born on the 29th of February: the birthday of other years is the 1st of March
+    return born if facts.as_of.day <= last else datetime(year, month, last) + timedelta(days=1)
 
 
 def _sex(test: str, facts: Facts) -> Judged:
-    said = pl.col("value_text").str.to_lowercase().replace({"f": "female", "m": "male"})
-    verdict = pl.when(said == test).then(MET).when(said.is_in(["female", "male"])).then(NOT_MET).otherwise(UNKNOWN)
-    return judged(facts.of("gender", "birth_sex"), verdict)
+    stated = facts.of("gender", "birth_sex")
+
+    def judge_one(said: str) -> int:
+        sex = {"f": "female", "m": "male"}.get(said.lower(), said.lower())
+        return UNKNOWN if sex not in ("female", "male") else MET if sex == test else NOT_MET
+
+    places = stated.everywhere()
+    return stated.judged(places, stated.looked_up("value_text", places, judge_one))
 
 
 def _diagnosis(test: Diagnosis, facts: Facts) -> Judged:
-    cancers = facts.of("cancer").filter(pl.col("codes").list.len() > 0)
-    # one look-up per distinct set of codes, of which there are few
-    together = pl.col("codes").list.join("\n")
-    sets = cancers.select(together).to_series().unique().drop_nulls().to_list()
-    verdicts = {codes: judge_cancer_codes(test.codes, codes.split("\n")) for codes in sets}
-    return judged(cancers, together.replace_strict(verdicts, default=None, return_dtype=pl.Int8))
+    cancers = facts.of("cancer")
+    places = cancers.everywhere()
+
+    def judge_one(codes: str) -> int:
+        return judge_cancer_codes(test.codes, codes.split("\n")) if codes else int(NOTHING)
+
+    return cancers.judged(places, cancers.looked_up("codes", places, judge_one, null=int(NOTHING)))
 
 
 def _finding(test: Finding, facts: Facts) -> Judged:
-    found = with_code(facts, test.codes, test.kind) if test.codes else facts.of(test.kind)
+    found = facts.of(test.kind)
+    places = found.having("codes", map(fold_code, test.codes)) if test.codes else found.everywhere()
     # the absence of one of several things says nothing about the others
     one_thing = len(test.codes) == 1 and not test.codes[0].endswith("*")
-    absent = NOT_MET if one_thing else UNKNOWN
-    polarity = pl.col("polarity").fill_null("present")
-    return judged(found, pl.when(polarity == "present").then(MET).when(polarity == "absent").then(absent).otherwise(0))
+    polarity = found.polarity()[places]
+    # most findings are recorded because they are there
+    polarity = np.where(polarity == NOT_STATED, MET, polarity)
+    return found.judged(places, polarity if one_thing else np.maximum(polarity, UNKNOWN))
 
 
 def _stage(test: Stage, facts: Facts) -> Judged:
-    # one look-up per distinct way of saying a stage, of which there are few
+    stages = facts.of("stage")
     parts = ("value_display", "value_text", pl.col("value_codes").list.join("\n"))
     tnm = ~pl.col("codes").list.eval(pl.element().is_in(other_stage_systems())).list.any().fill_null(False)
     said = pl.when(tnm).then(pl.concat_str(*parts, separator="\n", ignore_nulls=True))
-    stages = facts.of("stage").with_columns(said=said.fill_null(""))
-    verdicts = {text: _judge_stage_text(test, text) for text in stages["said"].unique().to_list()}
-    return judged(stages, pl.col("said").replace_strict(verdicts, default=None, return_dtype=pl.Int8))
+    codes, values = stages.coded_as("said", said.fill_null(""))
+    return stages.judged(
+        stages.everywhere(), look_up(codes, values, lambda text: _judge_stage_text(test, text), UNKNOWN)
+    )
 
 
 def _judge_stage_text(test: Stage, text: str) -> int:
@@ -152,10 +157,14 @@ def _judge_stage_text(test: Stage, text: str) -> int:
 
 def _performance(test: PerformanceStatus, facts: Facts) -> Judged:
     kind, limits, top = ("ecog", test.ecog, 5) if test.ecog else ("karnofsky", test.karnofsky, 100)
-    return judged(facts.of(kind), judge_quantity(limits or Range(min=0), (0, top)))
+    scores = facts.of(kind)
+    places = scores.everywhere()
+    return scores.judged(places, judge_quantity(scores, places, limits or Range(min=0), (0, top)))
 
 
 def _lab(test: Lab, facts: Facts) -> Judged:
-    needed = ("value_number", "comparator", "unit")
-    results = with_code(facts, test.codes, "lab", "tumor_marker", select=needed)
-    return judged(results, judge_quantity(test, None, unit=test.unit, facts=results, codes=test.codes))
+    results = facts.of("lab", "tumor_marker")
+    places = results.having("codes", map(fold_code, test.codes))
+    return results.judged(
+        places, judge_quantity(results, places, test, plausible_range(test.codes, test.unit), test.unit)
+    )

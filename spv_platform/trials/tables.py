@@ -68,7 +68,7 @@ CRITERION_RESULT = DerivedTable(
         DerivedColumn("evidence", pl.List(pl.Struct(EVIDENCE)), "The facts weighed, latest first.", Phi.QUASI),
         _AS_OF,
     ),
-    "What each criterion of a cohort says of a person, with the evidence, where no gating criterion speaks against.",
+    "What each criterion of a cohort says of a person, with evidence, where no gating criterion speaks against.",
 )
 
 COHORT_VERDICT = DerivedTable(
@@ -83,8 +83,8 @@ COHORT_VERDICT = DerivedTable(
         DerivedColumn(
             "reasons",
             pl.List(pl.String),
-            "Why not: opted_out, deceased, cohort_closed, trial_not_recruiting, trial_not_in_registry, and criterion:ID of"
-            " the first gating criterion that speaks against.",
+            "Why not: opted_out, deceased, cohort_closed, trial_not_recruiting, trial_not_in_registry, and criterion:ID"
+            " of the first gating criterion that speaks against.",
         ),
         DerivedColumn("missing", pl.List(pl.String), "Criteria whose answer could still change the verdict."),
         DerivedColumn("answers_needed", pl.Int32(), "Fewest answers that could make it eligible; 1: one test away."),

@@ -1,4 +1,4 @@
-"""Facts of conditions, medications, allergies, procedures, immunisations, encounters and research consents.
+"""Facts of conditions, medications, allergies, procedures, immunisations, encounters, specimens and research consents.
 
 A fact is `usable` when its resource's own status lets it count as evidence. The rules, per FHIR R4 value set:
 a condition or allergy without a verification status counts, unless it is refuted, entered in error, or not yet
@@ -8,7 +8,7 @@ confirmed; a medication counts as taken only by a statement, administration or d
 import polars as pl
 
 from spv_platform.view.codes import SYSTEMS, display, keys, lookup
-from spv_platform.view.rows import fact_rows, live, own_type, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, live, own_type, when_true
 
 _UNVERIFIED = ("refuted", "entered-in-error", "differential", "provisional", "unconfirmed")
 _TAKEN = (
@@ -65,7 +65,9 @@ def facts_of_conditions(rows: pl.DataFrame) -> list[pl.DataFrame]:
         display=pl.coalesce(display("code"), "code_text"),
         value_codes=keys("histology"),
         value_display=display("histology"),
+        polarity=pl.when("_usable").then(pl.lit("present")),
         body_site=display("body_site"),
+        cancers=pl.concat_list(pl.col("related_primary_key")).list.drop_nulls(),
         status=pl.col("_status"),
         usable=pl.col("_usable"),
         known=pl.col("recorded"),
@@ -81,6 +83,7 @@ def facts_of_conditions(rows: pl.DataFrame) -> list[pl.DataFrame]:
         value_codes=keys("stage"),
         value_display=display("stage"),
         value_text=stage_group(display("stage")),
+        cancers=pl.concat_list(pl.concat_str("resource_type", pl.lit("/"), "resource_id")),
         status=pl.col("_status"),
         usable=pl.col("_usable"),
         known=pl.col("recorded"),
@@ -115,6 +118,7 @@ def facts_of_medications(rows: pl.DataFrame) -> list[pl.DataFrame]:
         display=pl.coalesce(display("code"), "code_text"),
         status=pl.col("_status"),
         usable=pl.col("_status").is_in(_TAKEN) & ~pl.col("do_not_perform").fill_null(False),
+        cancers=conditions_in("reason_reference"),
         known=pl.col("authored"),
         **when_true("effective", "effective_period"),
     )
@@ -151,6 +155,7 @@ def facts_of_procedures(rows: pl.DataFrame) -> list[pl.DataFrame]:
         value_codes=keys("outcome"),
         value_display=display("outcome"),
         body_site=display("body_site"),
+        cancers=conditions_in("reason_reference"),
         status=pl.col("status"),
         usable=pl.col("status").is_in(_DONE).fill_null(False),
         **when_true("performed", "performed_period"),
@@ -190,6 +195,25 @@ def facts_of_encounters(rows: pl.DataFrame) -> list[pl.DataFrame]:
         time_end=pl.col("period_end"),
     )
     return [encounters]
+
+
+def facts_of_others(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Refusals of research use, and specimens."""
+    return [*facts_of_consents(rows), *facts_of_specimens(rows)]
+
+
+def facts_of_specimens(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Specimens, with what they are and when they were taken: results point to them."""
+    taken = fact_rows(
+        live(rows).filter(own_type() == "Specimen"),
+        "specimen",
+        codes=keys("code"),
+        display=display("code"),
+        status=pl.col("status"),
+        usable=~pl.col("status").eq("entered-in-error").fill_null(False),
+        **when_true("date"),
+    )
+    return [taken]
 
 
 def facts_of_consents(rows: pl.DataFrame) -> list[pl.DataFrame]:

@@ -24,14 +24,14 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
     "immunization": clinical.facts_of_immunizations,
     "encounter": clinical.facts_of_encounters,
     "diagnostic_report": lambda _: [],
-    "other_resource": clinical.facts_of_consents,
+    "other_resource": clinical.facts_of_others,
 }
 
 #: Tables of which only some rows bear facts. A report bears those of the results that it contains; one that is not
 #: final any more may have to take them back.
 _STILL = ("registered", "partial", "preliminary", "final")
 _BEARING = {
-    "other_resource": pl.col("resource_type") == "Consent",
+    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"]),
     "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False),
 }
 _STANDS_ALONE = pl.col("container").is_null()

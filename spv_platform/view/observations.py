@@ -10,13 +10,15 @@ import polars as pl
 from spv_platform.lake.tables import OBSERVATION
 from spv_platform.view.clinical import stage_group
 from spv_platform.view.codes import display, keys, lookup, name_of, table
-from spv_platform.view.rows import fact_rows, live, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, live, when_true
 from spv_platform.view.variants import facts_of_variants
 
 #: Observation.status values whose content counts (FHIR R4 ObservationStatus).
 USABLE = ("final", "amended", "corrected")
 
 _MARKER_PROFILE = r"/mcode-tumor-marker(?:-test)?(?:\||$)"
+_HISTORY_PROFILE = r"/mcode-history-of-metastatic-cancer(?:\||$)"
+_ABSENT_REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason|"
 _TNM_CATEGORY = r"\b((?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)(?:\(\w+\))?)"
 #: Column of a component -> column of an Observation that means the same.
 _COMPONENT_COLUMNS = {
@@ -48,10 +50,9 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
     A result that is absent with a reason keeps the reason in `value_codes` and `value_display` and is not usable.
     """
     kind = pl.coalesce(
+        pl.when(_has_profile(_HISTORY_PROFILE)).then(pl.lit("metastasis")),
         lookup("code", "observation"),
-        pl.when(pl.col("profiles").list.eval(pl.element().str.contains(_MARKER_PROFILE)).list.any())
-        .then(pl.lit("tumor_marker"))
-        .otherwise(pl.lit("lab")),
+        pl.when(_has_profile(_MARKER_PROFILE)).then(pl.lit("tumor_marker")).otherwise(pl.lit("lab")),
     )
     rows = live(rows).with_columns(
         _kind=kind,
@@ -60,10 +61,63 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
     )
     genomic = rows.filter(pl.col("_kind").is_in(["variant", "region_studied"]))
     others = rows.filter(~pl.col("_kind").is_in(["variant", "region_studied", "none"]))
-    grouping = pl.col("_parts") | (pl.col("has_member").list.len().fill_null(0) > 0)
-    whole = others.filter(_has_value() | ~grouping)
+    history = pl.col("_kind") == "metastasis"
+    whole = others.filter((_has_value() | _has_reason() | _has_interpretation()) & ~history)
     parts = _components(others.filter("_parts"))
-    return [_observed(whole), _observed(parts), *facts_of_variants(genomic)]
+    return [
+        _observed(whole),
+        _observed(parts),
+        _history(others.filter(history)),
+        _absent_conditions(others),
+        *facts_of_variants(genomic),
+    ]
+
+
+def _has_profile(pattern: str) -> pl.Expr:
+    return pl.col("profiles").list.eval(pl.element().str.contains(pattern)).list.any().fill_null(False)
+
+
+def _has_reason() -> pl.Expr:
+    return pl.col("absent_reason").list.len().fill_null(0) > 0
+
+
+def _has_interpretation() -> pl.Expr:
+    return pl.col("interpretation").list.len().fill_null(0) > 0
+
+
+def _history(rows: pl.DataFrame) -> pl.DataFrame:
+    """Metastatic cancer in the patient's past (mCODE): without a value it is true."""
+    said = pl.when(pl.col("value_boolean").fill_null(value=True)).then(pl.lit("present")).otherwise(pl.lit("absent"))
+    return fact_rows(
+        rows,
+        "metastasis",
+        codes=keys("code"),
+        display=pl.coalesce(display("code"), "code_text"),
+        polarity=said,
+        body_site=display("body_site"),
+        cancers=conditions_in("focus"),
+        status=pl.col("status"),
+        usable=pl.col("_usable"),
+        known=pl.col("issued"),
+        **when_true("effective", "effective_period"),
+    )
+
+
+def _absent_conditions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Conditions that a panel of comorbidities says are absent, each coding a condition of its own."""
+    said = rows.filter(pl.col("condition_absent").list.len() > 0).explode("condition_absent")
+    one = said.with_columns(condition_absent=pl.concat_list("condition_absent"))
+    return fact_rows(
+        one,
+        "condition",
+        codes=keys("condition_absent"),
+        display=display("condition_absent"),
+        polarity=pl.lit("absent"),
+        status=pl.col("status"),
+        usable=pl.col("_usable"),
+        known=pl.col("issued"),
+        **when_true("effective", "effective_period"),
+    )
 
 
 def polarity(words: pl.Expr) -> pl.Expr:
@@ -103,7 +157,11 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(kind == "stage").then(stage_group(words)),
         pl.when(kind == "tnm").then(words.str.extract(_TNM_CATEGORY, 1)),
     )
-    absent = ~_has_value() & (pl.col("absent_reason").list.len().fill_null(0) > 0)
+    # a reason for absence is sent in place of a value too
+    no_value = (
+        keys("value_concept").list.eval(pl.element().str.starts_with(_ABSENT_REASONS)).list.any().fill_null(False)
+    )
+    absent = ~_has_value() & _has_reason()
     return fact_rows(
         rows,
         kind,
@@ -122,7 +180,10 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         polarity=polarity(words),
         body_site=display("body_site"),
         status=pl.col("status"),
-        usable=pl.col("_usable") & ~absent,
+        method=pl.coalesce(display("method"), pl.col("method").list.first().struct.field("code")),
+        specimen=pl.col("specimen_key"),
+        cancers=conditions_in("focus"),
+        usable=pl.col("_usable") & ~absent & ~no_value,
         known=pl.col("issued"),
         **when_true("effective", "effective_period"),
     )
@@ -150,4 +211,4 @@ def _components(rows: pl.DataFrame) -> pl.DataFrame:
     renamed = {whole: part.field(name).alias(whole) for name, whole in _COMPONENT_COLUMNS.items()}
     nothing = {name: pl.lit(None, dtype=schema[name]).alias(name) for name in _WHOLE_ONLY}
     each = rows.explode("component").with_columns(*renamed.values(), *nothing.values(), _kind=pl.lit("lab"))
-    return each.filter(_has_value() | (pl.col("absent_reason").list.len().fill_null(0) > 0))
+    return each.filter(_has_value() | _has_reason())

@@ -51,3 +51,9 @@ def when_true(point: str, period: str = "") -> dict[str, pl.Expr]:
         "time_start": pl.when(stated).then(f"{point}_start").otherwise(f"{period}_start"),
         "time_end": pl.when(stated).then(f"{point}_end").otherwise(f"{period}_end"),
     }
+
+
+def conditions_in(references: str) -> pl.Expr:
+    """The keys of the conditions among a column of references."""
+    key = pl.element().struct.field("key")
+    return pl.col(references).list.eval(key.filter(key.str.starts_with("Condition/")))

@@ -7,7 +7,7 @@ stands, because senders put coding changes into the genomic component and ClinVa
 import polars as pl
 
 from spv_platform.view.codes import alias_key, display, keys, lookup, name_of, table
-from spv_platform.view.rows import fact_rows, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, when_true
 
 _REFERENCE = r"(?:\b[A-Z]{2,4}_?\d+(?:\.\d+)?(?:\([A-Za-z0-9-]+\))?:)?"
 _PROTEIN = _REFERENCE + r"\bp\.(?:\([^()]*\)|[^\s();,\]]+)"
@@ -63,6 +63,9 @@ def _facts(rows: pl.DataFrame) -> pl.DataFrame:
         alteration=pl.when(variant).then("alteration"),
         consequence=pl.col("consequence"),
         body_site=display("body_site"),
+        method=pl.coalesce(display("method"), pl.col("method").list.first().struct.field("code")),
+        specimen=pl.col("specimen_key"),
+        cancers=conditions_in("focus"),
         status=pl.col("status"),
         usable=pl.col("_usable"),
         known=pl.col("issued"),

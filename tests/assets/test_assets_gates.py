@@ -174,14 +174,14 @@ def test_approvals_that_are_refused_are_red_on_the_approvals_before_the_commit(
     for file in trial_files():
         platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
     refresh_criteria(platform)
-    evaluate = matching.evaluate
+    evaluate = matching.Matcher.evaluate
 
     def everybody(*given: Any) -> matching.Evaluation:
         result = evaluate(*given)
         result.cohorts = result.cohorts.with_columns(approved=pl.lit(value=True))
         return result
 
-    monkeypatch.setattr(matching, "evaluate", everybody)
+    monkeypatch.setattr(matching.Matcher, "evaluate", everybody)
     batch = land(platform, person("a"))
     result = run(instance, batch)
     assert not result.success

@@ -200,9 +200,9 @@ def test_approvals_that_break_a_rule_are_refused_before_the_commit_and_nobody_ca
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.put_criteria()
-    evaluate = matching.evaluate
+    evaluate = matching.Matcher.evaluate
     with monkeypatch.context() as patch:
-        patch.setattr(matching, "evaluate", lambda *given: everybody(evaluate(*given)))
+        patch.setattr(matching.Matcher, "evaluate", lambda *given: everybody(evaluate(*given)))
         world.drain()  # the re-match of nobody
         batch = refuse(world, "ann", bundle(patient("ann", family=CANARY, deceasedBoolean=True)))
         row = detail(world, batch)

@@ -174,7 +174,7 @@ def test_a_rebuild_tells_nobody_anything_twice(filled):
 @pytest.mark.slow
 def test_the_gate_on_approvals_sees_those_of_all_slices(filled, monkeypatch):
     before = everything(filled)
-    evaluate = matching.evaluate
+    evaluate = matching.Matcher.evaluate
     rows = filled.read("patient_view").height
 
     def everybody(*given):
@@ -183,7 +183,7 @@ def test_the_gate_on_approvals_sees_those_of_all_slices(filled, monkeypatch):
         return found
 
     with monkeypatch.context() as patch, thin_slices():
-        patch.setattr(matching, "evaluate", everybody)
+        patch.setattr(matching.Matcher, "evaluate", everybody)
         with filled.platform.db.transaction() as cur:
             batch_id = batches.form_rebuild(cur, TENANT)
         assert filled.drain() == 0

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN, combine, first_against, value_of
-from spv_platform.trials.model import Criterion, Group
+from spv_platform.trials.model import Criterion, Group, criteria_of
 
 VALUES = (MET, UNKNOWN, NOT_MET)
 NAMES = [f"x{at}" for at in range(5)]
@@ -131,5 +131,6 @@ def test_the_first_criterion_that_speaks_against_is_the_first_of_those_that_do(t
     combined = combine(tree, columns)
     assert value_of(tree, columns)[0] == combined.value[0]
     if combined.value[0] == NOT_MET:
-        against = [at for at, name in enumerate(NAMES) if name in combined.against and combined.against[name][0]]
-        assert first_against(tree, columns, {name: at for at, name in enumerate(NAMES)})[0] == min(against)
+        position = {criterion.id: at for at, criterion in enumerate(criteria_of(tree))}
+        against = [at for name, at in position.items() if combined.against[name][0]]
+        assert first_against(tree, columns, position)[0] == min(against)
