@@ -2,65 +2,55 @@
 
 A variant that is present answers only for itself: another change of the same gene says nothing about the wanted one.
 A variant that is absent answers NOT_MET only if what was looked for is at least as wide as what is asked for.
-A region that was studied without a finding is no negative: which changes the test can see is not known here.
+A region that was studied without a finding is no negative: which changes the test can see is not known here. Nor is a
+negative finding in blood, where a tumour may not have shed what it has.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from spv_platform.trials.evidence import (
-    NOT_STATED,
-    NOTHING,
-    Array,
-    Block,
-    Facts,
-    Judged,
-    Verdicts,
-    history,
-    latest,
-    opposite,
-)
+from spv_platform.trials import her2
+from spv_platform.trials.evidence import NOT_STATED, NOTHING, Array, Block, Facts, Judged
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import ANY_GENE, INTERGENIC, Biomarker, Range
 from spv_platform.trials.notation import any_change, codons_of, consequence_name, protein_change, replaces
-from spv_platform.trials.terms import fold_code, marker_codes, marker_names, table
+from spv_platform.trials.terms import fold_code, marker_codes, marker_name, marker_names, table
 from spv_platform.trials.values import judge_number, judge_quantity
 
 TMB_UNIT = "1/1000000{Base}"
 MAX_TMB = 3000.0  # mutations per megabase; more is no count of mutations
 
 
-def judge(test: Biomarker, window: datetime | None, facts: Facts) -> Verdicts:
-    """The verdicts on one question about a biomarker; `window` is the first moment that counts."""
+def judge(test: Biomarker, facts: Facts) -> Judged:
+    """The facts that say something about a biomarker; of a gene, whether the variant is present."""
     if test.gene is not None:
-        found = history(_variant(test, facts), window, facts.persons)
-        return found if test.state == "present" else opposite(found)
-    return latest(_state(test, facts), window, facts.persons)
-
-
-def _state(test: Biomarker, facts: Facts) -> Judged:
+        return _variant(test, facts)
     if test.tmb is not None:
         burdens = facts.of("tmb")
         places = burdens.everywhere()
         return burdens.judged(places, judge_quantity(burdens, places, test.tmb, (0.0, MAX_TMB), TMB_UNIT))
     if test.msi is not None:
-        states, positive = facts.of("msi"), test.msi == "high"
-        places = states.everywhere()
-    elif test.mmr is not None:
-        states, positive = facts.of("mmr"), test.mmr == "deficient"
-        places = states.everywhere()
-    elif test.signature is not None:
-        states, positive = facts.of("signature"), test.state == "present"
+        return _polarity(facts.of("msi"), positive=test.msi == "high")
+    if test.mmr is not None:
+        return _polarity(facts.of("mmr"), positive=test.mmr == "deficient")
+    if test.signature is not None:
+        states = facts.of("signature")
         places = states.having("codes", [f"signature|{test.signature}"])
-    else:
-        states, positive = facts.of("tumor_marker"), test.state == "positive"
-        places = _marker_places(test, states)
+        return _polarity(states, places, positive=test.state == "present")
+    markers = facts.of("tumor_marker")
+    places = _marker_places(test, markers)
+    if marker_name(test.marker or "") == "HER2":
+        return her2.judge(test.state or "positive", markers, places)
+    return _polarity(markers, places, positive=test.state == "positive")
+
+
+def _polarity(states: Block, places: Array | None = None, *, positive: bool) -> Judged:
+    places = states.everywhere() if places is None else places
     polarity = np.where(states.polarity()[places] == NOT_STATED, UNKNOWN, states.polarity()[places])
     return states.judged(places, polarity if positive else -polarity)
 
@@ -101,7 +91,10 @@ def _variant(test: Biomarker, facts: Facts) -> Judged:
     verdict = np.where(fit < 0, NOTHING, np.where(polarity == MET, fit, UNKNOWN)).astype(np.int8)
     absent = np.flatnonzero(polarity == NOT_MET)
     if len(absent):
-        verdict[absent] = _absent(attributes, absent)
+        said = _absent(attributes, absent)
+        # a tumour need not shed what it has: blood that lacks it proves nothing, unless the germline is asked for
+        liquid = variants.flags("liquid", pl.col("liquid"))[places[absent]]
+        verdict[absent] = np.where(liquid & (said == NOT_MET) & (test.origin != "germline"), UNKNOWN, said)
     return variants.judged(places, verdict)
 
 

@@ -13,7 +13,9 @@ from spv_platform.trials.model import (
     Lab,
     PerformanceStatus,
     Range,
+    Sex,
     Stage,
+    Therapy,
 )
 from spv_platform.trials.terms import marker_of_code
 
@@ -32,7 +34,8 @@ def _asked(criterion: Criterion) -> str:
         case Age():
             return f"age {_range(test)}"
         case Diagnosis():
-            return f"diagnosis {_codes(test.codes)}"
+            histology = f", histology {_codes(test.histology)}" if test.histology else ""
+            return f"diagnosis {_codes(test.codes)}{histology}"
         case Finding():
             return f"{test.kind} {_codes(test.codes)} {test.state}".replace("  ", " ")
         case Stage():
@@ -44,10 +47,23 @@ def _asked(criterion: Criterion) -> str:
             return f"{name} {_range(limits)}"
         case Lab():
             return f"laboratory {_codes(test.codes)} {_range(test)} {test.unit}"
+        case Therapy():
+            return _therapy(test)
+        case Sex():
+            return f"sex {test.wanted}, {test.of}"
         case "text":
             return "to be judged in the clinic"
         case _:
             return f"sex {test}"
+
+
+def _therapy(test: Therapy) -> str:
+    if test.lines is not None:
+        return f"lines of systemic therapy {_range(test.lines)}"
+    what = " or ".join((*test.drugs, *test.classes)) or "systemic anticancer therapy"
+    if test.washout_days is not None:
+        return f"no {what} within {test.washout_days} days"
+    return f"{what} {test.state}"
 
 
 def _biomarker(test: Biomarker) -> str:

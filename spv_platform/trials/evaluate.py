@@ -18,9 +18,20 @@ import pyarrow as pa
 
 from spv_platform.trials.describe import describe, evidence_summary
 from spv_platform.trials.evidence import Facts, Verdicts
-from spv_platform.trials.kleene import MET, NAMES, NOT_MET, Array, Combined, combine, first_against, value_of
+from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array, Combined, combine, first_against, value_of
 from spv_platform.trials.leaves import judge
-from spv_platform.trials.model import Cohort, Criterion, Node, Test, Trial, criteria_of, gating_tree
+from spv_platform.trials.model import (
+    Biomarker,
+    Cohort,
+    Criterion,
+    Diagnosis,
+    Node,
+    Stage,
+    Test,
+    Trial,
+    criteria_of,
+    gating_tree,
+)
 from spv_platform.trials.registry import Study
 from spv_platform.trials.tables import COHORT_VERDICT_COLUMNS, CRITERION_RESULT_COLUMNS, EVIDENCE
 
@@ -30,7 +41,10 @@ POTENTIALLY_ELIGIBLE = "potentially_eligible"
 NOT_ELIGIBLE = "not_eligible"
 NEEDS_INFORMATION = "needs_information"
 
-Question = tuple[Test, int | None]
+#: What is asked, of the last so many days, and about which cancer.
+Question = tuple[Test, int | None, Diagnosis | None]
+#: What is about one cancer of a person where the record says about which.
+_OF_A_CANCER = (Stage, Biomarker)
 #: How a person stands apart from all criteria.
 _STATES = (None, "opted_out", "deceased")
 #: Rows that are made at once.
@@ -68,7 +82,18 @@ class _Cohort:
     @cached_property
     def questions(self) -> list[tuple[str, "Question"]]:
         """Criterion id and what it asks."""
-        return [(criterion.id, _question(criterion)) for criterion in self.asked]
+        return [(criterion.id, self.question(criterion)) for criterion in self.asked]
+
+    def question(self, criterion: Criterion) -> "Question":
+        """What a criterion of the cohort asks."""
+        of = self.cancer if isinstance(criterion.test, _OF_A_CANCER) else None
+        return criterion.test, criterion.within_days, of
+
+    @cached_property
+    def cancer(self) -> Diagnosis | None:
+        """The one cancer that everybody in the cohort has to have."""
+        found = [c.diagnosis for c in _always_needed(self.tree) if c.diagnosis is not None]
+        return found[0] if len(found) == 1 else None
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -135,7 +160,10 @@ class Evaluation:
         """Each cohort, the verdicts of its criteria by id, and that of its tree; one a person."""
         found = []
         for each in self._cohorts:
-            leaves = {name: self._answers[question].value for name, question in each.questions}
+            leaves = {
+                criterion.id: _with_missing(criterion, self._answers[question])
+                for criterion, (_, question) in zip(each.asked, each.questions, strict=True)
+            }
             found.append((each, leaves, value_of(each.tree, leaves)))
         return found
 
@@ -198,7 +226,7 @@ class Evaluation:
             if not len(chosen):
                 continue
             for position, criterion in enumerate(each.asked):
-                same = (len(static), numbers[_question(criterion)])
+                same = (len(static), numbers[each.questions[position][1]])
                 row = (chosen, leaves[criterion.id][chosen], *(np.full(len(chosen), number) for number in same))
                 for name, column in zip(_ROW, row, strict=True):
                     columns[name].append(column)
@@ -218,7 +246,10 @@ class Evaluation:
             .join(evidence.lazy(), on=["question", "person"], how="left", maintain_order="left")
             .join(self._persons.lazy().select("person_id").with_row_index("person"), on="person", maintain_order="left")
             .with_columns(
-                pl.col("verdict").replace_strict(NAMES, return_dtype=pl.String), pl.col("evidence").fill_null([])
+                pl.col("verdict").replace_strict(NAMES, return_dtype=pl.String),
+                pl.col("evidence").fill_null([]),
+                # what speaks for it and what speaks against it cannot both be true
+                conflict=(pl.col("verdict") == UNKNOWN) & pl.col("conflict").fill_null(value=False),
             )
         )
         return found.select(pl.col(name).cast(dtype) for name, dtype in CRITERION_RESULT_COLUMNS.items()).collect()
@@ -232,10 +263,12 @@ class Evaluation:
                 continue
             needed = np.zeros(self._persons.height, bool)
             needed[persons[at]] = True
-            rows = verdicts.weighed.row[needed[verdicts.weighed.person]].astype(np.uint32)
-            weighed.append(pl.DataFrame({"row": rows}).with_columns(question=pl.lit(at, pl.UInt32)))
+            facts = verdicts.weighed.where(needed[verdicts.weighed.person])
+            columns = {"row": facts.row.astype(np.uint32), "judgement": facts.judgement}
+            weighed.append(pl.DataFrame(columns).with_columns(question=pl.lit(at, pl.UInt32)))
         if not weighed:
-            return wanted.clear().with_columns(evidence=pl.lit(None, CRITERION_RESULT_COLUMNS["evidence"]))
+            nothing = {"evidence": CRITERION_RESULT_COLUMNS["evidence"], "conflict": pl.Boolean()}
+            return wanted.clear().with_columns(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items())
         pairs = pl.concat(weighed)
         line = evidence_summary(self._facts.as_of)
         pointers = [pl.col(name) for name in EVIDENCE if name != "summary"]
@@ -246,7 +279,10 @@ class Evaluation:
             pairs.join(shown, on="row", how="left", maintain_order="left")
             .sort("question", "person", "start", "row", descending=[False, False, True, False], nulls_last=True)
             .group_by("question", "person", maintain_order=True)
-            .agg(evidence=pl.col("fact").head(MAX_EVIDENCE))
+            .agg(
+                evidence=pl.col("fact").head(MAX_EVIDENCE),
+                conflict=(pl.col("judgement") == MET).any() & (pl.col("judgement") == NOT_MET).any(),
+            )
         )
 
 
@@ -290,7 +326,9 @@ class Matcher:
         # what an opted-out person's record says is not looked at
         willing = persons.filter(pl.col("state") != 1).select("person_id")
         ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
-        answers = {question: judge(*question, ready) for question in self._questions}
+        answers = {
+            question: judge(test, days, ready, of) for question in self._questions for test, days, of in [question]
+        }
         return Evaluation(persons, ready, self._cohorts, answers)
 
 
@@ -314,8 +352,20 @@ def _cohort(trial: Trial, cohort: Cohort, study: Study | None) -> _Cohort:
     return _Cohort(trial, cohort, tree, asked, tuple(reasons), listed=study is not None)
 
 
-def _question(criterion: Criterion) -> Question:
-    return criterion.test, criterion.within_days
+def _always_needed(node: Node) -> list[Criterion]:
+    """The criteria without which a tree is never MET."""
+    if isinstance(node, Criterion):
+        return [node]
+    return [criterion for member in node.members for criterion in _always_needed(member)] if node.op == "all" else []
+
+
+def _with_missing(criterion: Criterion, verdicts: Verdicts) -> Array:
+    """The verdicts, with what it means that there is no evidence."""
+    if criterion.missing == "unknown":
+        return verdicts.value
+    nothing = np.ones(len(verdicts.value), bool)
+    nothing[verdicts.weighed.person] = False
+    return np.where(nothing, MET if criterion.missing == "met" else NOT_MET, verdicts.value).astype(np.int8)
 
 
 def _states(kind: str, facts: pl.DataFrame) -> pl.Expr:

@@ -7,6 +7,7 @@ Rules:
 * `latest`: of the facts that may be the latest, all must agree. An undated fact may always be the latest.
 * `agree`: facts about something that does not change; those that say something must not contradict each other.
 * `best`: one MET is enough; NOT_MET only if nothing is UNKNOWN.
+* `worst`: all must be MET.
 * `history`: something that was found stays found, unless it was looked for again and not found.
 """
 
@@ -19,8 +20,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
+from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.terms import OTHER_NAMES, fold_code
+from spv_platform.trials.model import Diagnosis
+from spv_platform.trials.terms import OTHER_NAMES, canonical_code, fold_code, table
 from spv_platform.view.schema import SCHEMA
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -228,6 +231,7 @@ class Facts:
         self.as_of = as_of
         self.persons = persons.height
         self.horizon = datetime.combine(as_of + timedelta(days=1), time.min)
+        facts = _of_specimens(facts)
         numbers = persons.select("person_id").with_row_index("person")
         end = pl.col("time_end").fill_null(self.horizon)
         usable = (
@@ -244,6 +248,10 @@ class Facts:
         rows = self.usable.group_by("kind").agg("row")
         self._rows = {kind: found.to_numpy() for kind, found in zip(rows["kind"], rows["row"], strict=True)}
         self._blocks: dict[tuple[str, ...], Block] = {}
+        self._others: dict[Diagnosis, Array | None] = {}
+        # the facts that say which cancer they belong to
+        named = self.usable.select("row", "person", "source", cancer="cancers").filter(pl.col("cancer").list.len() > 0)
+        self._bound = named.explode("cancer")
 
     def of(self, *kinds: str) -> Block:
         """The facts of these kinds."""
@@ -252,6 +260,36 @@ class Facts:
             self._blocks[kinds] = Block(self.usable, np.sort(np.concatenate([_NO_PLACES, *parts])))
         return self._blocks[kinds]
 
+    def of_other_cancers(self, diagnosis: Diagnosis) -> Array | None:
+        """Which of the usable facts belong to cancers of the person that certainly are not this one; None: none do.
+
+        A fact that names no cancer, or one that is not on record, is not among them.
+        """
+        if diagnosis not in self._others:
+            self._others[diagnosis] = self._find_others(diagnosis)
+        return self._others[diagnosis]
+
+    def _find_others(self, diagnosis: Diagnosis) -> Array | None:
+        bound = self._bound
+        if bound.is_empty():
+            return None
+        cancers = self.of("cancer")
+        key = pl.concat_str(pl.col("resource_type"), pl.lit("/"), pl.col("resource_id"))
+        known = cancers.columns(pl.col("person"), pl.col("source"), key.alias("cancer"))
+        codes = diagnosis.codes
+        other = cancers.looked_up(
+            "codes", cancers.everywhere(), lambda said: judge_cancer_codes(codes, said.split("\n")) if said else UNKNOWN
+        )
+        found = bound.join(
+            known.with_columns(other=pl.Series(other == NOT_MET)), on=["person", "source", "cancer"], how="left"
+        )
+        rows = found.group_by("row").agg(pl.col("other").fill_null(value=False).all()).filter("other")["row"]
+        if rows.is_empty():
+            return None
+        others = np.zeros(self.usable.height, bool)
+        others[rows.to_numpy()] = True
+        return others
+
     def window_start(self, within_days: int | None) -> datetime | None:
         """The first moment from which evidence counts; None: all counts."""
         if within_days is None:
@@ -259,6 +297,40 @@ class Facts:
         # a window that reaches before the calendar's first day takes everything that is dated
         days = min(within_days, (self.as_of - date.min).days)
         return datetime.combine(self.as_of - timedelta(days=days), time.min)
+
+
+def _of_specimens(facts: pl.DataFrame) -> pl.DataFrame:
+    """Facts with `liquid`: whether they come from what a tumour sheds; undated ones get the time of their specimen."""
+    specimens = facts.filter(pl.col("kind") == "specimen")
+    if specimens.is_empty():
+        return facts.with_columns(liquid=_says_liquid())
+    key = pl.concat_str(pl.lit("Specimen/"), pl.col("resource_id"))
+    taken = specimens.select(
+        "person_id",
+        "source",
+        key.alias("specimen"),
+        *(pl.col(name).alias(f"_{name}") for name in _TIMES),
+        _liquid=_is_liquid(),
+    ).unique(["person_id", "source", "specimen"], keep="any", maintain_order=True)
+    undated = pl.col("time_start").is_null()
+    own = {name: pl.when(undated).then(f"_{name}").otherwise(name) for name in _TIMES}
+    joined = facts.join(taken, on=["person_id", "source", "specimen"], how="left", maintain_order="left")
+    return joined.with_columns(**own, liquid=_says_liquid() | pl.col("_liquid").fill_null(value=False)).drop(
+        "_liquid", *(f"_{name}" for name in _TIMES)
+    )
+
+
+_TIMES = ("time", "time_start", "time_end")
+
+
+def _is_liquid() -> pl.Expr:
+    known = [canonical_code(code) for code in table("specimens")["liquid"]]
+    coded = pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
+    return coded | pl.col("display").str.contains(table("specimens")["words"]).fill_null(value=False)
+
+
+def _says_liquid() -> pl.Expr:
+    return pl.col("method").str.contains(table("specimens")["words"]).fill_null(value=False)
 
 
 _ORDER = ("person", "start", "kind", "source", "resource_type", "source_object", "source_entry")
@@ -308,6 +380,13 @@ def best(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
     facts = _inside(facts, window)
     runs = _Runs(facts)
     return _verdicts(facts, runs, runs.greatest(facts.judgement), persons)
+
+
+def worst(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
+    """The least judgement."""
+    facts = _inside(facts, window)
+    runs = _Runs(facts)
+    return _verdicts(facts, runs, runs.least(facts.judgement), persons)
 
 
 def history(facts: Judged, window: datetime | None, persons: int) -> Verdicts:

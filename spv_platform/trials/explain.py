@@ -58,7 +58,8 @@ def _reason(code: str) -> str:
 def _criterion(row: dict[str, object]) -> str:
     evidence = "; ".join(str(fact["summary"]) for fact in _list(row["evidence"])) or "no evidence"
     clinic = "" if row["gating"] else ", for the clinic"
-    return f"  {row['criterion']} ({row['wording']}){clinic}: {_MARKS[str(row['verdict'])]}: {evidence}."
+    mark = "not known, the records contradict each other" if row.get("conflict") else _MARKS[str(row["verdict"])]
+    return f"  {row['criterion']} ({row['wording']}){clinic}: {mark}: {evidence}."
 
 
 def _list(value: object) -> list[Any]:

@@ -6,6 +6,7 @@ them (`evidence`). Where nothing is said, the verdict is UNKNOWN.
 
 import calendar
 from datetime import datetime, timedelta
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from spv_platform.trials.evidence import (
     Array,
     Facts,
     Judged,
+    Rule,
     Verdicts,
     agree,
     best,
@@ -28,45 +30,80 @@ from spv_platform.trials.evidence import (
     micros,
     nothing,
     opposite,
+    worst,
 )
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Age, Biomarker, Diagnosis, Finding, Lab, PerformanceStatus, Range, Stage, Test
+from spv_platform.trials.model import (
+    Age,
+    Biomarker,
+    Diagnosis,
+    Finding,
+    Lab,
+    PerformanceStatus,
+    Range,
+    Sex,
+    Stage,
+    Test,
+    Therapy,
+)
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
-from spv_platform.trials.terms import fold_code, plausible_range
+from spv_platform.trials.terms import code_matches, fold_code, plausible_range
+from spv_platform.trials.therapies import judge_therapy
 from spv_platform.trials.values import judge_quantity
 
 MAX_AGE = 125  # years; an older birth date is a placeholder
 
 
-def judge(test: Test, within_days: int | None, facts: Facts) -> Verdicts:
+def judge(test: Test, within_days: int | None, facts: Facts, of: Diagnosis | None = None) -> Verdicts:
     """The verdicts on one question.
 
     Args:
         test: what is asked for.
         within_days: only evidence of the last so many days counts.
         facts: of all persons.
+        of: the cancer that the question is about: facts that belong to another cancer of the person do not count.
     """
-    window, persons = facts.window_start(within_days), facts.persons
+    window = facts.window_start(within_days)
+    judged, rule = _judge(test, facts)
+    if of is not None:
+        others = facts.of_other_cancers(of)
+        if others is not None:
+            judged = judged.where(~others[judged.row])
+    verdicts = rule(judged, window, facts.persons)
+    return opposite(verdicts) if _asks_absence(test) else verdicts
+
+
+def _asks_absence(test: Test) -> bool:
+    if isinstance(test, Biomarker):
+        return test.gene is not None and test.state == "absent"
+    return (isinstance(test, Finding) and test.state == "absent") or (
+        isinstance(test, Therapy) and test.state == "never"
+    )
+
+
+def _judge(test: Test, facts: Facts) -> tuple[Judged, Rule]:
+    """The facts that say something, and the rule by which those of a person become a verdict."""
     match test:
         case Age():
-            return agree(_age(test, facts), None, persons)
-        case "female" | "male":
-            return agree(_sex(test, facts), None, persons)
+            return _age(test, facts), agree
+        case Sex() | "female" | "male":
+            return _sex(test, facts), agree
         case Diagnosis():
-            return best(_diagnosis(test, facts), window, persons)
+            return _diagnosis(test, facts), best
         case Finding():
-            found = history(_finding(test, facts), window, persons)
-            return found if test.state == "present" else opposite(found)
+            return _finding(test, facts), history
         case Stage():
-            return latest(_stage(test, facts), window, persons)
+            return _stage(test, facts), latest
         case PerformanceStatus():
-            return latest(_performance(test, facts), window, persons)
+            return _performance(test, facts), latest
         case Lab():
-            return latest(_lab(test, facts), window, persons)
+            return _lab(test, facts), latest
+        case Therapy():
+            return judge_therapy(test, facts), worst if test.washout_days is not None else best
         case Biomarker():
-            return biomarkers.judge(test, window, facts)
+            return biomarkers.judge(test, facts), history if test.gene is not None else latest
         case _:
-            return nothing(persons)
+            return nothing(facts.persons).weighed, agree
 
 
 def _age(test: Age, facts: Facts) -> Judged:
@@ -104,12 +141,14 @@ def _years_before(facts: Facts, years: float) -> datetime:
     return born if facts.as_of.day <= last else datetime(year, month, last) + timedelta(days=1)
 
 
-def _sex(test: str, facts: Facts) -> Judged:
-    stated = facts.of("gender", "birth_sex")
+def _sex(test: Sex | Literal["female", "male"], facts: Facts) -> Judged:
+    kinds = {"birth": ("birth_sex",), "administrative": ("gender",)}
+    stated = facts.of(*(kinds[test.of] if isinstance(test, Sex) else ("gender", "birth_sex")))
+    wanted = test.wanted if isinstance(test, Sex) else test
 
     def judge_one(said: str) -> int:
         sex = {"f": "female", "m": "male"}.get(said.lower(), said.lower())
-        return UNKNOWN if sex not in ("female", "male") else MET if sex == test else NOT_MET
+        return UNKNOWN if sex not in ("female", "male") else MET if sex == wanted else NOT_MET
 
     places = stated.everywhere()
     return stated.judged(places, stated.looked_up("value_text", places, judge_one))
@@ -122,7 +161,14 @@ def _diagnosis(test: Diagnosis, facts: Facts) -> Judged:
     def judge_one(codes: str) -> int:
         return judge_cancer_codes(test.codes, codes.split("\n")) if codes else int(NOTHING)
 
-    return cancers.judged(places, cancers.looked_up("codes", places, judge_one, null=int(NOTHING)))
+    def judge_histology(codes: str) -> int:
+        # another code may stand for a kind of the wanted histology
+        return MET if any(code_matches(wanted, code) for wanted in test.histology for code in codes.split("\n")) else 0
+
+    verdict = cancers.looked_up("codes", places, judge_one, null=int(NOTHING))
+    if test.histology:
+        verdict = np.minimum(verdict, cancers.looked_up("value_codes", places, judge_histology))
+    return cancers.judged(places, verdict)
 
 
 def _finding(test: Finding, facts: Facts) -> Judged:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from spv_platform.trials.notation import any_change, consequence_name, protein_change, stage_group
-from spv_platform.trials.terms import canonical_code, marker_name
+from spv_platform.trials.terms import canonical_code, marker_name, table
 
 Op: TypeAlias = Literal["all", "any", "none", "at_least"]
 Level: TypeAlias = Literal["step", "arm", "dose"]
@@ -76,15 +76,60 @@ class Age(_Struct, frozen=True, kw_only=True):
             raise ValueError("an age lies between 0 and 200 years")
 
 
+class Sex(_Struct, frozen=True, kw_only=True):
+    """A sex, and which one: that at birth, or the one that is administered."""
+
+    wanted: Literal["female", "male"] = msgspec.field(name="is")
+    of: Literal["birth", "administrative"]
+
+
 class Diagnosis(_Struct, frozen=True, kw_only=True):
-    """A primary cancer with one of these codes (`system|code`, `*` at the end for a prefix)."""
+    """A primary cancer with one of these codes (`system|code`, `*` at the end for a prefix), and with a histology.
+
+    Stages and biomarkers of a record that belong to another cancer of the person do not count beside it.
+    """
 
     codes: tuple[str, ...]
+    histology: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.codes:
             raise ValueError("needs at least one code")
         _settle(self, "codes", _codes(self.codes))
+        _settle(self, "histology", _codes(self.histology))
+
+
+class Therapy(_Struct, frozen=True, kw_only=True):
+    """Systemic anticancer drugs that were taken, by ingredient or by class (`data/drugs.json`).
+
+    Attributes:
+        drugs: ingredients.
+        classes: of drugs; without drugs and classes any systemic anticancer drug.
+        state: `taken` or `never`.
+        washout_days: none was taken in so many days before the day of evaluation.
+        lines: how many lines of therapy, see `trials.therapies`.
+    """
+
+    drugs: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    state: Literal["taken", "never"] = "taken"
+    washout_days: int | None = None
+    lines: Range | None = None
+
+    def __post_init__(self) -> None:
+        known = table("drugs")["drugs"]
+        _settle(self, "drugs", tuple(name.casefold() for name in self.drugs))
+        for name in self.drugs:
+            if name not in known:
+                raise ValueError(f"drug `{name}` is not in the table of drugs: name its ingredient, or add it there")
+        classes = {each for entry in known.values() for each in entry["classes"]}
+        for name in self.classes:
+            if name not in classes:
+                raise ValueError(f"class `{name}` is not in the table of drugs: it has {', '.join(sorted(classes))}")
+        if self.lines is not None and (self.drugs or self.classes or self.washout_days is not None):
+            raise ValueError("`lines` counts all systemic therapy: it stands alone")
+        if self.washout_days is not None and (self.washout_days < 1 or self.state != "taken"):
+            raise ValueError("`washout_days` is at least 1 and goes without `state`")
 
 
 class Finding(_Struct, frozen=True, kw_only=True):
@@ -250,11 +295,20 @@ class Lab(_Struct, frozen=True, kw_only=True):
 
 
 Test: TypeAlias = (
-    Age | Diagnosis | Finding | Stage | Biomarker | PerformanceStatus | Lab | Literal["female", "male", "text"]
+    Age
+    | Sex
+    | Diagnosis
+    | Finding
+    | Stage
+    | Biomarker
+    | PerformanceStatus
+    | Lab
+    | Therapy
+    | Literal["female", "male", "text"]
 )
 
 #: The keys of a criterion of which exactly one says what is asked for.
-KINDS = ("age", "sex", "diagnosis", "finding", "stage", "biomarker", "performance_status", "lab", "text")
+KINDS = ("age", "sex", "diagnosis", "finding", "stage", "biomarker", "performance_status", "lab", "therapy", "text")
 #: Kinds that ask for a state, not for a dated result: `within_days` has no meaning for them.
 TIMELESS = ("age", "sex", "text")
 
@@ -266,6 +320,7 @@ class Criterion(_Struct, frozen=True, kw_only=True):
         gating: it decides; without it the criterion is judged and shown for the clinic only.
         within_days: only evidence of the last so many days counts, the day of evaluation included.
         text: the question cannot be put to the data; it stays open for the clinic.
+        missing: what it means that a record has no evidence at all; nothing, unless the protocol says otherwise.
     """
 
     id: str
@@ -274,13 +329,15 @@ class Criterion(_Struct, frozen=True, kw_only=True):
     for_clinic: bool = False
     within_days: int | None = None
     age: Age | None = None
-    sex: Literal["female", "male"] | None = None
+    missing: Literal["unknown", "met", "not_met"] = "unknown"
+    sex: Literal["female", "male"] | Sex | None = None
     diagnosis: Diagnosis | None = None
     finding: Finding | None = None
     stage: Stage | None = None
     biomarker: Biomarker | None = None
     performance_status: PerformanceStatus | None = None
     lab: Lab | None = None
+    therapy: Therapy | None = None
     text: bool = False
 
     def __post_init__(self) -> None:

@@ -65,6 +65,7 @@ CRITERION_RESULT = DerivedTable(
         DerivedColumn("gating", pl.Boolean(), "Whether it decides; else it is for the clinic only.", Phi.NONE),
         DerivedColumn("wording", pl.String(), "The criterion in words.", Phi.NONE),
         DerivedColumn("verdict", pl.String(), "MET, NOT_MET or UNKNOWN."),
+        DerivedColumn("conflict", pl.Boolean(), "It is UNKNOWN because the evidence contradicts itself."),
         DerivedColumn("evidence", pl.List(pl.Struct(EVIDENCE)), "The facts weighed, latest first.", Phi.QUASI),
         _AS_OF,
     ),

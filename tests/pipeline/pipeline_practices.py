@@ -66,6 +66,10 @@ def put_trials(world: World, old: str = "", new: str = "") -> None:
     world.drain()
 
 
+#: One moment for all visits: what is compared may be made before and after midnight.
+_NOW = datetime.now(UTC)
+
+
 def visit(patient_id: str, organization: str = "lake", days_ago: int = 10, id_: str = "") -> Resource:
     """An encounter of a patient with an organisation."""
     return {
@@ -74,7 +78,7 @@ def visit(patient_id: str, organization: str = "lake", days_ago: int = 10, id_: 
         "status": "finished",
         "class": {"code": "AMB"},
         "subject": {"reference": f"Patient/{patient_id}"},
-        "period": {"start": str((datetime.now(UTC) - timedelta(days=days_ago)).date())},
+        "period": {"start": str((_NOW - timedelta(days=days_ago)).date())},
         "serviceProvider": {"reference": f"Organization/{organization}"},
     }
 

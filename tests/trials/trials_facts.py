@@ -65,7 +65,7 @@ def trial_of(*criteria: dict[str, Any], **cohort: Any) -> Trial:
 
 
 def _is_leaf(item: dict[str, Any]) -> bool:
-    return not item.keys() & {"all", "any", "none"}
+    return not item.keys() & {"all", "any", "none", "at_least"}
 
 
 def run(
