@@ -38,7 +38,8 @@ def analyst_tables(
     told = verdicts.join(disguises.select("person_id"), on="person_id", how="semi")
     frames = {
         PERSON: _persons(disguised, patients, as_of),
-        DIAGNOSIS: _facts(disguised, _DIAGNOSES, _diagnosis_columns()),
+        # what somebody does not have is no diagnosis
+        DIAGNOSIS: _facts(disguised, _DIAGNOSES, _diagnosis_columns()).filter(pl.col("polarity").ne_missing("absent")),
         BIOMARKER: _facts(disguised, _BIOMARKERS, _biomarker_columns()),
         # Of a test that cannot be named, the number says nothing.
         RESULT: _facts(disguised, _RESULTS, _result_columns()).filter(

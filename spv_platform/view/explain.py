@@ -6,6 +6,8 @@ The lines are data about a patient: print them, never log them.
 from collections.abc import Mapping
 from typing import Any
 
+#: What is there, or stated to be absent, without a value.
+_DIAGNOSES = ("cancers", "metastases", "problems")
 _POLARITY = {"present": "positive", "absent": "negative", "indeterminate": "indeterminate"}
 _ALTERATION = {"copy_number_gain": "copy number gain", "copy_number_loss": "copy number loss"}
 
@@ -77,7 +79,7 @@ def _finding(column: str, fact: Mapping[str, Any]) -> str:
     subject = ": ".join(filter(None, (noun, name))) or "not named"
     if column in ("ecog", "karnofsky", "tmb", "msi"):
         subject = _NOUN[column]
-    value = _value(fact)
+    value = ("absent" if fact["polarity"] == "absent" else "") if column in _DIAGNOSES else _value(fact)
     state = f" [{fact['status']}]" if column in ("cancers", "problems", "medications") and fact["status"] else ""
     return (f"{subject}: {value}" if value else subject) + state
 
