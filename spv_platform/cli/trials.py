@@ -210,3 +210,75 @@ def list_(as_json: bool) -> None:
     from spv_platform.pipeline.criteria import cohort_rows
 
     emit_rows(cohort_rows(open_platform()), as_json, "no trial yet: `spv trials put FILE` adds one")
+
+
+@trials.command()
+@click.argument("person")
+@click.argument("trial")
+@click.option("--tenant", required=True, help="Whose patient it is.")
+@click.option("--source", default="emr", show_default=True, help="With Patient/ID: the feed it came by.")
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="As it was published at the end of that day (UTC).")
+@json_option
+def explain(person: str, trial: str, tenant: str, source: str, as_of: datetime | None, as_json: bool) -> None:
+    """Say why PERSON (p-…, Patient/ID or SYSTEM|VALUE) does or does not qualify for TRIAL, criterion by criterion.
+
+    Without --as-of it also says when a verdict will change by itself. Shows PHI; the access is audited.
+    """
+    import getpass
+
+    import polars as pl
+
+    from spv_platform.pipeline.persons import look_up
+    from spv_platform.pipeline.trying import changes_ahead
+    from spv_platform.trials.explain import ahead
+    from spv_platform.trials.explain import explain as sentences
+
+    platform, day = open_platform(), as_of.date() if as_of else None
+    found = look_up(platform, tenant, person, source=source, who=getpass.getuser(), as_of=day)
+    cohorts, criteria = (rows.filter(pl.col("trial") == trial) for rows in (found.cohorts, found.criteria))
+    if cohorts.is_empty():
+        raise UsageError(f"nothing is known of {trial} for this person: `spv trials list` shows the trials in force")
+    changes = [] if day else changes_ahead(platform, tenant, found.view, trial)
+    if as_json:
+        later = [{"cohort": each.cohort, "day": each.day, "verdict": each.verdict} for each in changes]
+        echo_json({"cohorts": cohorts.to_dicts(), "criteria": criteria.to_dicts(), "changes": later})
+        return
+    for line in [*sentences(cohorts, criteria), *ahead(changes)]:
+        click.echo(line)
+
+
+@trials.command()
+@FILES
+@click.option("--tenant", required=True, help="On whose persons to try them.")
+@json_option
+def whatif(files: tuple[Path, ...], tenant: str, as_json: bool) -> None:
+    """Say what would change if the criteria of FILES took the place of those in force. Nothing is stored."""
+    from spv_platform.pipeline.trying import compare_criteria
+
+    rows = compare_criteria(open_platform(), tenant, _trials(files), date.today())
+    shown = rows if as_json else [{name: _shown(value) for name, value in row.items()} for row in rows]
+    emit_rows(shown, as_json, "nothing to compare")
+
+
+@trials.command(name="next-tests")
+@click.option("--tenant", required=True, help="Of whose persons.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows to print.")
+@json_option
+def next_tests(tenant: str, limit: int, as_json: bool) -> None:
+    """List who is one test away: which single result could make how many cohorts possible."""
+    from spv_platform.pipeline.trying import next_tests as found
+
+    rows = found(open_platform(), tenant, [], date.today())[:limit]
+    shown = rows if as_json else [{name: _shown(value) for name, value in row.items()} for row in rows]
+    emit_rows(shown, as_json, "nobody is one test away")
+
+
+@trials.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def facts(files: tuple[Path, ...], as_json: bool) -> None:
+    """Print the facts that plain FHIR FILES (Bundle JSON or NDJSON, also gzip) state of each patient. Shows PHI."""
+    from spv_platform.view.of_file import facts_of_file
+
+    for file in files:
+        emit_rows(facts_of_file(file), as_json, f"{file.name}: no fact")

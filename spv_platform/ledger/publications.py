@@ -73,6 +73,15 @@ def at(cur: Cursor, tenant: str, seq: int) -> Publication | None:
     return found
 
 
+def newest_before(cur: Cursor, tenant: str, moment: datetime) -> int:
+    """Number of the last publication before a moment; 0 when there was none."""
+    cur.execute(
+        "SELECT coalesce(max(seq), 0) FROM ops.publication WHERE tenant = %s AND published_at < %s", (tenant, moment)
+    )
+    ((seq,),) = cur.fetchall()
+    return int(seq)
+
+
 def insert(
     cur: Cursor,
     held: Claim,

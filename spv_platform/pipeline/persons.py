@@ -1,13 +1,14 @@
 """Finding one person in the published tables."""
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
 
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
-from spv_platform.ledger import audit, records
+from spv_platform.ledger import audit, publications, records
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
 
@@ -21,16 +22,23 @@ class Person:
     criteria: pl.DataFrame
 
 
-def look_up(platform: Platform, tenant: str, wanted: str, *, source: str, who: str) -> Person:
+def look_up(
+    platform: Platform, tenant: str, wanted: str, *, source: str, who: str, as_of: date | None = None
+) -> Person:
     """A person by enterprise id, `Patient/ID` of a source, or `SYSTEM|VALUE`.
 
     Args:
+        platform: of the installation.
+        tenant: whose person.
+        wanted: as above.
+        source: of `Patient/ID`.
         who: for the audit trail.
+        as_of: as it was published at the end of this day (UTC), with the facts, criteria and code tables of then.
 
     Raises:
-        UsageError: nobody, or more than one person, is found.
+        UsageError: nobody, or more than one person, is found, or nothing was published by then.
     """
-    opened = reader(platform, tenant)
+    opened = reader(platform, tenant, None if as_of is None else _seq_at(platform, tenant, as_of))
     if "patient_view" not in opened.tables():
         raise UsageError(f"tenant {tenant} has no published patients yet: see `spv ledger --tenant {tenant}`")
     views = opened.current("patient_view").filter(_matches(platform, tenant, wanted, source)).collect()
@@ -48,6 +56,14 @@ def look_up(platform: Platform, tenant: str, wanted: str, *, source: str, who: s
         cohorts=opened.current("cohort_verdict").filter(person_id=person_id).collect(),
         criteria=opened.current("criterion_result").filter(person_id=person_id).collect(),
     )
+
+
+def _seq_at(platform: Platform, tenant: str, day: date) -> int:
+    with platform.db.transaction() as cur:
+        seq = publications.newest_before(cur, tenant, datetime.combine(day + timedelta(days=1), time.min, UTC))
+    if not seq:
+        raise UsageError(f"tenant {tenant} had published nothing by {day}: choose a later day")
+    return seq
 
 
 def _matches(platform: Platform, tenant: str, wanted: str, source: str) -> pl.Expr:

@@ -1,17 +1,121 @@
-"""Trying criteria on the persons of a tenant: what would come of them, with nothing stored."""
+"""Trying criteria on the persons of a tenant, and looking ahead: what would come of them, with nothing stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
+from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
+from spv_platform.identity.link import record_id
 from spv_platform.ledger import criteria, records, tenants
+from spv_platform.ledger.db import today
 from spv_platform.pipeline.criteria import load_criteria
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.slices import cut, slice_of
-from spv_platform.trials.evaluate import Matcher
-from spv_platform.trials.model import Trial
+from spv_platform.pipeline.slices import cut, linked_of, slice_of
+from spv_platform.trials.changes import Change, next_changes
+from spv_platform.trials.describe import asks
+from spv_platform.trials.evaluate import POTENTIALLY_ELIGIBLE, Matcher
+from spv_platform.trials.model import Trial, criteria_of
+
+
+def compare_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: date) -> list[dict[str, Any]]:
+    """What would change if these criteria took the place of those in force of the same trials.
+
+    Returns:
+        A row per cohort: how many persons are potentially eligible and need information, before and after, and who
+        comes to be potentially eligible, or stops to be so. Persons whose verdict stays are only counted.
+
+    Raises:
+        UsageError: no such tenant, or no criteria.
+    """
+    with platform.db.transaction() as cur:
+        version = criteria.newest(cur)
+    in_force, _ = load_criteria(version.documents) if version else ([], {})
+    names = {trial.trial for trial in trials}
+    before_trials = [trial for trial in in_force if trial.trial in names]
+    sides = [list(try_criteria(platform, tenant, side, as_of)) if side else [] for side in (before_trials, trials)]
+    cohorts = {
+        (trial.trial, cohort.id) for side in (before_trials, trials) for trial in side for cohort in trial.cohorts
+    }
+    rows = []
+    for trial, cohort in sorted(cohorts):
+        before, after = (
+            {row["person_id"]: row["verdict"] for row in side if (row["trial"], row["cohort"]) == (trial, cohort)}
+            for side in sides
+        )
+        eligible = [{p for p, verdict in side.items() if verdict == POTENTIALLY_ELIGIBLE} for side in (before, after)]
+        rows.append(
+            {
+                "trial": trial,
+                "cohort": cohort,
+                "eligible": len(eligible[0]),
+                "eligible_then": len(eligible[1]),
+                "open": len(before) - len(eligible[0]),
+                "open_then": len(after) - len(eligible[1]),
+                "gained": sorted(eligible[1] - eligible[0]),
+                "lost": sorted(eligible[0] - eligible[1]),
+            }
+        )
+    return rows
+
+
+def next_tests(platform: Platform, tenant: str, trials: list[Trial], as_of: date) -> list[dict[str, Any]]:
+    """Which single result would decide how many cohorts, per person: those who are one answer away.
+
+    Returns:
+        A row per person and question, the most useful first: `person_id`, `asks`, `cohorts` (how many it could make
+        potentially eligible), `of` (which).
+
+    Raises:
+        UsageError: no such tenant, or no criteria.
+    """
+    with platform.db.transaction() as cur:
+        version = criteria.newest(cur)
+    asked_of = trials or (load_criteria(version.documents)[0] if version else [])
+    words = {
+        (trial.trial, criterion.id): asks(criterion)
+        for trial in asked_of
+        for cohort in trial.cohorts
+        for criterion in criteria_of(cohort.criteria)
+    }
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in try_criteria(platform, tenant, trials, as_of):
+        if row["answers_needed"] != 1:
+            continue
+        for question in dict.fromkeys(words[row["trial"], name] for name in row["missing"]):
+            found.setdefault((row["person_id"], question), []).append(f"{row['trial']} {row['cohort']}")
+    rows = [
+        {"person_id": person, "asks": question, "cohorts": len(of), "of": of}
+        for (person, question), of in found.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["cohorts"], row["person_id"], row["asks"]))
+
+
+def changes_ahead(platform: Platform, tenant: str, view: Mapping[str, Any], trial: str) -> list[Change]:
+    """When the verdicts of a trial on a person will change by themselves.
+
+    Args:
+        platform: of the installation.
+        tenant: whose person.
+        view: row of `patient_view` of the person.
+        trial: registry id of a trial whose criteria are in force.
+
+    Raises:
+        UsageError: the trial has no criteria.
+    """
+    with platform.db.transaction() as cur:
+        version, as_of = criteria.newest(cur), today(cur)
+    in_force, studies = load_criteria(version.documents) if version else ([], {})
+    wanted = next((each for each in in_force if each.trial == trial), None)
+    if wanted is None:
+        raise UsageError(f"there are no criteria of {trial}: `spv trials list` shows those that are in force")
+    index = platform.tenant_keys(tenant).index
+    places = [(record["source"], record["patient_id"]) for record in view["records"]]
+    names = [record_id(partial(mac, index), *place).hex() for place in places]
+    facts = linked_of(platform, tenant, records.in_force(tenant), names).facts.filter(person_id=view["person_id"])
+    return next_changes(opted_out(platform, tenant, facts), facts, wanted, studies, as_of)
 
 
 def try_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: date) -> Iterator[dict[str, Any]]:

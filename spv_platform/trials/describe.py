@@ -25,10 +25,11 @@ WORDING = "potentially eligible, clinician to confirm"
 
 def describe(criterion: Criterion) -> str:
     """The criterion's wording, else what it asks for."""
-    return criterion.wording or _asked(criterion)
+    return criterion.wording or asks(criterion)
 
 
-def _asked(criterion: Criterion) -> str:
+def asks(criterion: Criterion) -> str:
+    """What a criterion asks for, in the words of the platform; equal questions have equal words."""
     test = criterion.test
     match test:
         case Age():
@@ -142,9 +143,10 @@ def evidence_summary(as_of: date) -> pl.Expr:
     number = pl.concat_str(pl.col("comparator").fill_null(""), text)
     value = pl.coalesce(state, _joined(number, pl.col("unit")).replace("", None), pl.col("value_display"))
     day = pl.when(kind != "birth_date").then(pl.col("time").str.slice(0, 10))
-    return pl.concat_str(
-        _joined(what, pl.when(kind != "birth_date").then(value)), day, separator=", ", ignore_nulls=True
-    )
+    assay = pl.when(tested | kind.is_in(["variant", "tmb"])).then(pl.concat_str(pl.lit("by "), pl.col("method")))
+    blood = pl.when(pl.col("liquid")).then(pl.lit("in blood"))
+    told = pl.when(kind != "birth_date").then(value)
+    return pl.concat_str(_joined(what, told), assay, blood, day, separator=", ", ignore_nulls=True)
 
 
 def _joined(*parts: pl.Expr) -> pl.Expr:

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from spv_platform.trials.changes import Change
 from spv_platform.trials.describe import WORDING
 from spv_platform.trials.evaluate import NEEDS_INFORMATION, POTENTIALLY_ELIGIBLE
 
@@ -35,6 +36,14 @@ def explain(cohorts: pl.DataFrame, criteria: pl.DataFrame) -> list[str]:
     return lines
 
 
+def ahead(changes: list[Change]) -> list[str]:
+    """What will change by itself, one sentence each."""
+    return [
+        f"{each.trial}, cohort {each.cohort}: {each.verdict.replace('_', ' ')} from {each.day} on, if nothing is new."
+        for each in changes
+    ]
+
+
 def _verdict(row: dict[str, object], criteria: pl.DataFrame) -> str:
     start = f"{row['trial']}, cohort {row['cohort']}: "
     if row["verdict"] == POTENTIALLY_ELIGIBLE:
@@ -56,10 +65,14 @@ def _reason(code: str) -> str:
 
 
 def _criterion(row: dict[str, object]) -> str:
-    evidence = "; ".join(str(fact["summary"]) for fact in _list(row["evidence"])) or "no evidence"
+    evidence = "; ".join(_fact(fact) for fact in _list(row["evidence"])) or "no evidence"
     clinic = "" if row["gating"] else ", for the clinic"
     mark = "not known, the records contradict each other" if row.get("conflict") else _MARKS[str(row["verdict"])]
     return f"  {row['criterion']} ({row['wording']}){clinic}: {mark}: {evidence}."
+
+
+def _fact(fact: dict[str, Any]) -> str:
+    return f"{fact['summary']} ({fact['source']}, {fact['resource_type']}/{fact['resource_id']})"
 
 
 def _list(value: object) -> list[Any]:

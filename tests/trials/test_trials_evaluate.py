@@ -259,8 +259,8 @@ def test_an_explanation_begins_with_the_verdict_in_a_sentence(facts, options, ex
 def test_an_explanation_lists_every_criterion_with_its_evidence():
     result = run(TRIAL, person())
     assert explain(result.cohorts, result.criteria)[1:] == [
-        "  adult (Age 18 or older): yes: age 54.",
-        "  er (ER positive): yes: ER positive, 2018-03-10.",
-        "  egfr (EGFR mutated): no: EGFR absent, 2018-03-15.",
+        "  adult (Age 18 or older): yes: age 54 (emr, Patient/r1).",
+        "  er (ER positive): yes: ER positive, 2018-03-10 (emr, Observation/r1).",
+        "  egfr (EGFR mutated): no: EGFR absent, 2018-03-15 (emr, Observation/r1).",
         "  tablets (Able to swallow tablets), for the clinic: not known: no evidence.",
     ]
