@@ -45,6 +45,7 @@ docs: $(STAMP) ## the pages that are made from the code
 	$(BIN)/spv docs tables > docs/tables.md
 	$(BIN)/spv docs reason-codes > docs/reason-codes.md
 	$(BIN)/spv docs contract > docs/contract.md
+	$(BIN)/spv docs criteria-schema > docs/criteria.schema.json
 
 clean: ## remove the virtual environment and caches
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -30,3 +30,13 @@ def contract() -> None:
     from spv_platform.fhir.rules import page
 
     click.echo(page(), nl=False)
+
+
+@docs.command(name="criteria-schema")
+def criteria_schema() -> None:
+    """Print docs/criteria.schema.json: the criteria language as a JSON Schema, for editors."""
+    import json
+
+    from spv_platform.trials.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))

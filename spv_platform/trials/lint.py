@@ -1,7 +1,24 @@
 """Advice on criteria that are in the language but probably not what was meant."""
 
+import math
+
 from spv_platform.trials.cancers import cancer_class, extent
-from spv_platform.trials.model import Biomarker, Criterion, Diagnosis, Finding, Group, Node, Trial, criteria_of
+from spv_platform.trials.model import (
+    ANY_GENE,
+    INTERGENIC,
+    Age,
+    Biomarker,
+    Criterion,
+    Diagnosis,
+    Finding,
+    Group,
+    Node,
+    Sex,
+    Trial,
+    criteria_of,
+    gating_tree,
+)
+from spv_platform.trials.paths import Literal, Path, TooManyPathsError, paths
 from spv_platform.trials.terms import gene_advice, marker_name
 
 
@@ -15,6 +32,7 @@ def lint(trial: Trial) -> list[str]:
         for criterion in criteria_of(cohort.criteria):
             warnings += [f"{where}: criterion {criterion.id}: {advice}" for advice in _advice(criterion)]
         warnings += [f"{where}: criterion {advice}" for advice in _structure(cohort.criteria, excluded=False)]
+        warnings += [f"{where}: {advice}" for advice in _possible(cohort.criteria)]
     return warnings
 
 
@@ -25,8 +43,11 @@ def _advice(criterion: Criterion) -> list[str]:
     test = criterion.test
     if test == "text" and criterion.gating:
         advice.append("a gating text criterion stays UNKNOWN: nobody can be approved; set `gating: false`")
-    if isinstance(test, Biomarker) and test.gene and (wrong := gene_advice(test.gene)):
-        advice.append(wrong)
+    genes = [test.gene, test.partner] if isinstance(test, Biomarker) else []
+    known = [gene_advice(gene) for gene in genes if gene and gene not in (ANY_GENE, INTERGENIC)]
+    advice += [wrong for wrong in known if wrong]
+    if isinstance(test, Biomarker) and test.call and "mutation" in (test.alteration or ()):
+        advice.append("`call` is of a copy number change, `alteration: mutation` is none: no variant is both")
     if isinstance(test, Biomarker) and test.marker and not test.codes and marker_name(test.marker) is None:
         advice.append(f"marker `{test.marker}` is not in the table: add `codes:` of its tests")
     if isinstance(test, Diagnosis):
@@ -55,3 +76,45 @@ def _structure(node: Node, *, excluded: bool) -> list[str]:
 
 def _turned(group: Group, excluded: bool) -> bool:
     return not excluded if group.op == "none" else excluded
+
+
+def _possible(tree: Node) -> list[str]:
+    """Whether the gating criteria can be met at all, and whether they can fail."""
+    decides = gating_tree(tree)
+    if decides is None:
+        return []
+    try:
+        ways, failures = paths(decides), paths(decides, negated=True)
+    except TooManyPathsError as error:
+        return [f"{error}: it was not checked whether they can be met"]
+    advice = []
+    reasons = [_contradiction(way) for way in ways]
+    if all(reasons):
+        advice.append(f"can never match: {reasons[0]}")
+    if all(_contradiction(failure) for failure in failures):
+        advice.append("always matches: whatever a person is like, its criteria hold")
+    return advice
+
+
+def _contradiction(way: Path) -> str | None:
+    """Why not all of these can hold of one person; None: they can, as far as can be told."""
+    asked: dict[tuple[object, object], Literal] = {}
+    for literal in way:
+        question = (literal.criterion.test, literal.criterion.within_days)
+        other = asked.setdefault(question, literal)
+        if other.negated != literal.negated and literal.criterion.test != "text":
+            return f"{other.criterion.id} and {literal.criterion.id} ask for the opposite of each other"
+    wanted = [literal.criterion for literal in way if not literal.negated]
+    sexes = {_sex(criterion) for criterion in wanted} - {None}
+    if len(sexes) > 1:
+        return "both sexes are asked for at once"
+    ages = [criterion.test for criterion in wanted if isinstance(criterion.test, Age)]
+    least = max((bound for age in ages for bound in (age.min, age.over) if bound is not None), default=0)
+    most = min((bound for age in ages for bound in (age.max, age.under) if bound is not None), default=math.inf)
+    return f"no age is at least {least:g} and at most {most:g}" if least > most else None
+
+
+def _sex(criterion: Criterion) -> str | None:
+    if isinstance(criterion.test, Sex):
+        return criterion.test.wanted
+    return criterion.test if criterion.test in ("female", "male") else None

@@ -59,7 +59,7 @@ records = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(records)
 def test_no_day_before_the_next_change_has_another_verdict(facts):
     trial = trial_of({"age": {"min": 18, "max": 75}}, LAB)
