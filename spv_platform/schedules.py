@@ -5,6 +5,7 @@ import dagster as dg
 from spv_platform.assets.common import TENANT
 from spv_platform.jobs import build_analytics, check_ledger, compact, retain, sweep
 from spv_platform.pipeline.compact import form_compactions
+from spv_platform.pipeline.criteria import form_rematches
 from spv_platform.resources.platform import PlatformResource
 
 
@@ -62,10 +63,24 @@ def compaction_check(platform: PlatformResource) -> dg.SkipReason:
     return dg.SkipReason(f"{formed} compactions were formed: the landing sensor asks for their runs")
 
 
+@dg.schedule(
+    job=compact,
+    cron_schedule="5 0 * * *",
+    name="rematch_daily",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Has every person matched again each day: birthdays and windows change verdicts by themselves.",
+)
+def rematch_daily(platform: PlatformResource) -> dg.SkipReason:
+    """Forms the batches; the landing sensor requests their runs, as of all batches."""
+    formed = form_rematches(platform.open())
+    return dg.SkipReason(f"{formed} re-matches were formed: the landing sensor asks for their runs")
+
+
 SCHEDULES: list[dg.ScheduleDefinition] = [
     analytics_nightly,
     check_ledger_nightly,
     sweep_hourly,
     retain_nightly,
     compaction_check,
+    rematch_daily,
 ]

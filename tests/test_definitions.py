@@ -103,6 +103,7 @@ def test_schedules_are_few_and_described() -> None:
         "sweep_hourly",
         "retain_nightly",
         "compaction_check",
+        "rematch_daily",
     }
     assert all(schedule.description for schedule in schedules.values())
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules.values())

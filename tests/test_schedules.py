@@ -11,7 +11,7 @@ import pytest
 from spv_platform import schedules
 from spv_platform.definitions import build_defs
 from spv_platform.resources.platform import PlatformResource
-from spv_platform.schedules import analytics_nightly, compaction_check, retain_nightly
+from spv_platform.schedules import analytics_nightly, compaction_check, rematch_daily, retain_nightly
 
 
 @contextmanager
@@ -57,6 +57,13 @@ def test_every_minute_compactions_are_formed_and_left_to_the_landing_sensor(monk
     assert isinstance(answer, dg.SkipReason)
     assert formed == ["platform"]
     assert "3 compactions" in str(answer.skip_message)
+
+
+def test_each_day_everybody_is_matched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "form_rematches", lambda platform: 2 if platform == "platform" else 0)
+    answer = rematch_daily(platform=Counting())
+    assert isinstance(answer, dg.SkipReason)
+    assert "2 re-matches" in str(answer.skip_message)
 
 
 def test_what_deletes_each_night_is_told_to() -> None:

@@ -13,6 +13,7 @@ from spv_platform.ledger import batches, criteria, tenants
 from spv_platform.pipeline.platform import Platform
 from spv_platform.trials.criteria import CriteriaError, Trial, from_document, parse_trial, to_document
 from spv_platform.trials.registry import Study, StudyError, newest, parse_studies
+from spv_platform.trials.terms import vocabulary
 
 CRITERIA_PREFIX = "criteria/"
 REGISTRY_PREFIX = "ctgov/"
@@ -37,8 +38,8 @@ class CriteriaReport:
 
 
 def feeds_digest(platform: Platform) -> str:
-    """Changes whenever a file of the feeds bucket comes, goes or changes."""
-    digest = hashlib.sha256()
+    """Changes whenever a file of the feeds bucket comes, goes or changes, or a code table of the platform does."""
+    digest = hashlib.sha256(vocabulary().encode())
     for key, etag in _listing(platform):
         digest.update(f"{key}\0{etag}\n".encode())
     return digest.hexdigest()
@@ -69,6 +70,8 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
     documents = {
         "trials": [to_document(trials[name]) for name in sorted(trials)],
         "studies": [msgspec.to_builtins(known[name]) for name in sorted(known)],
+        # with other code tables the same criteria are other criteria
+        "vocabulary": vocabulary(),
     }
     digest = hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
     with platform.db.transaction() as cur:
@@ -80,6 +83,18 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
                 batches.form_rematch(cur, tenant, version)
     cohorts = sum(len(trial.cohorts) for trial in trials.values())
     return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems)
+
+
+def form_rematches(platform: Platform) -> int:
+    """Form a re-match for every tenant: ages, windows and wash-outs go on by themselves. How many were formed."""
+    with platform.db.transaction() as cur:
+        newest_version = criteria.newest(cur)
+        if newest_version is None:
+            return 0
+        names = tenants.tenants(cur)
+        for tenant in names:
+            batches.form_rematch(cur, tenant, newest_version.version)
+    return len(names)
 
 
 def load_criteria(documents: dict[str, Any]) -> tuple[list[Trial], dict[str, Study]]:

@@ -3,11 +3,14 @@
 Each table is a file under `data/` that names its source. Cancers are in `cancers`. Nothing here knows facts or persons.
 """
 
+import hashlib
 import json
 import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from spv_platform.view import codes
 
 SYSTEMS: dict[str, str] = {
     "sct": "http://snomed.info/sct",
@@ -37,6 +40,17 @@ def table(name: str) -> dict[str, Any]:
     """One terminology table, as its file has it."""
     content: dict[str, Any] = json.loads((files("spv_platform.trials") / "data" / f"{name}.json").read_text())
     return content
+
+
+@cache
+def vocabulary() -> str:
+    """Changes whenever one of the code tables does, those of the facts too."""
+    data = files("spv_platform.trials") / "data"
+    tables = [*sorted(data.iterdir(), key=lambda file: file.name), files("spv_platform.view") / "codes.csv"]
+    digest = hashlib.sha256()
+    for file in tables:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def canonical_code(code: str) -> str:
@@ -105,7 +119,9 @@ def gene_advice(symbol: str) -> str | None:
     genes = table("genes")
     if symbol in genes["genes"]:
         return None
-    better = genes["old_names"].get(symbol.upper()) or (symbol.upper() if symbol.upper() in genes["genes"] else None)
+    better = codes.table("gene_old").get(symbol.upper()) or (
+        symbol.upper() if symbol.upper() in genes["genes"] else None
+    )
     return f"gene `{symbol}` is not a known HGNC symbol" + (f": did you mean {better}?" if better else "")
 
 

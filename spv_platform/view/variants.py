@@ -94,7 +94,8 @@ def _genes(parts: pl.DataFrame) -> pl.DataFrame:
     known = {key.removeprefix("hgnc|"): symbol for key, symbol in table("gene").items()}
     text = pl.col("text").str.strip_chars()
     # HGNC symbols are upper case but for "orf": senders are not as careful.
-    symbol = pl.when(text.str.contains(r"^C\d+orf\d+$")).then(text).otherwise(text.str.to_uppercase())
+    spelt = pl.when(text.str.contains(r"^C\d+orf\d+$")).then(text).otherwise(text.str.to_uppercase())
+    symbol = spelt.replace(table("gene_old"))
     return pl.concat([coded, named]).with_columns(
         symbol=pl.coalesce(
             pl.col("id").replace_strict(known, default=None, return_dtype=pl.String),

@@ -12,6 +12,7 @@ from pipeline_world import TENANT, World
 from spv_platform.cli import spv
 from spv_platform.errors import UsageError
 from spv_platform.pipeline import send
+from spv_platform.pipeline.criteria import feeds_digest, form_rematches, refresh_criteria
 from spv_platform.pipeline.trying import compare_criteria, next_tests, try_criteria
 from spv_platform.sample import bundles
 from spv_platform.settings import env_name
@@ -110,6 +111,24 @@ def test_an_explanation_of_then_is_what_was_published_then(world, command):
     result = CliRunner().invoke(spv, ["trials", "explain", person, trial, "--tenant", TENANT, "--as-of", "2001-01-01"])
     assert isinstance(result.exception, UsageError)
     assert "published nothing by 2001-01-01" in str(result.exception)
+
+
+def test_a_day_later_or_with_other_code_tables_everybody_is_matched_again(world, monkeypatch):
+    def waiting():
+        found = world.rows("SELECT tenant FROM ops.batch WHERE kind = 'rematch' AND state = 'formed' ORDER BY 1")
+        return [tenant for (tenant,) in found]
+
+    assert waiting() == []
+    assert form_rematches(world.platform) == len(waiting()) > 0
+    assert form_rematches(world.platform) == len(waiting())  # one that waits already is enough
+    world.drain()
+    before = feeds_digest(world.platform)
+    assert not refresh_criteria(world.platform).changed
+    monkeypatch.setattr("spv_platform.pipeline.criteria.vocabulary", lambda: "others")
+    assert feeds_digest(world.platform) != before
+    assert refresh_criteria(world.platform).changed
+    assert waiting()
+    world.drain()
 
 
 def test_the_commands_print_what_was_found(command, tmp_path):

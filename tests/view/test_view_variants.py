@@ -140,3 +140,7 @@ def test_an_implication_is_no_finding() -> None:
     system = "http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs"
     implication = observation(concept(system, "therapeutic-implication"), component=[gene("HGNC:427")])
     assert facts(implication)["kind"].to_list() == ["none"]
+
+
+def test_a_gene_by_an_earlier_symbol_is_the_gene() -> None:
+    assert only(facts(variant(part("48018-6", valueString="HER2"))), "variant")["genes"] == ["ERBB2"]
