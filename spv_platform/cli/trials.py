@@ -36,7 +36,7 @@ def lint(files: tuple[Path, ...], as_json: bool) -> None:
             trial, remarks_of_import = _read(file)
             found = [*remarks_of_import, *remarks(trial)]
             rows += [{"file": file.name, "level": "warning", "remark": remark} for remark in found]
-        except (CriteriaError, UnicodeDecodeError) as error:
+        except CriteriaError as error:
             rows.append({"file": file.name, "level": "error", "remark": str(error)})
     emit_rows(rows, as_json, f"{len(files)} files, nothing to remark")
     if any(row["level"] == "error" for row in rows):
@@ -134,14 +134,17 @@ def _trials(paths: tuple[Path, ...]) -> "list[Trial]":
     """The trials of files and folders; what is wrong with one is said, and the others go on."""
     from spv_platform.trials.criteria import CriteriaError
 
-    found = []
+    found: list[Trial] = []
     for path in paths:
         files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES) if path.is_dir() else [path]
         for file in files:
             try:
                 trial, remarks = _read(file)
-            except (CriteriaError, UnicodeDecodeError) as error:
+            except CriteriaError as error:
                 click.echo(f"left out: {error}", err=True)
+                continue
+            if trial.trial in {each.trial for each in found}:
+                click.echo(f"left out: {file.name}: {trial.trial} came from another file already", err=True)
                 continue
             found.append(trial)
             for remark in remarks:
@@ -156,10 +159,13 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 
 def _read(file: Path) -> "tuple[Trial, list[str]]":
     """A trial in CTML or in the language of the platform, and what could not be taken over."""
-    from spv_platform.trials.criteria import parse_trial
+    from spv_platform.trials.criteria import CriteriaError, parse_trial
     from spv_platform.trials.matchminer.ctml import parse_ctml
 
-    text = file.read_text()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CriteriaError(f"{file.name}: not UTF-8 text: save it as UTF-8") from None
     if "treatment_list" in text:
         imported = parse_ctml(text, file.name)
         return imported.trial, imported.remarks

@@ -33,15 +33,18 @@ def judge(test: Biomarker, facts: Facts) -> Judged:
     if test.tmb is not None:
         burdens = facts.of("tmb")
         places = burdens.everywhere()
-        return burdens.judged(places, judge_quantity(burdens, places, test.tmb, (0.0, MAX_TMB), TMB_UNIT))
+        verdict = judge_quantity(burdens, places, test.tmb, (0.0, MAX_TMB), TMB_UNIT)
+        # blood shows a part of the mutations: a low burden in it may be a high one
+        low = (verdict == NOT_MET) | (test.tmb.max is not None) | (test.tmb.under is not None)
+        return burdens.judged(places, np.where(_liquid(burdens)[places] & low, UNKNOWN, verdict).astype(np.int8))
     if test.msi is not None:
-        return _polarity(facts.of("msi"), positive=test.msi == "high")
+        return _polarity(facts.of("msi"), positive=test.msi == "high", shed=True)
     if test.mmr is not None:
         return _polarity(facts.of("mmr"), positive=test.mmr == "deficient")
     if test.signature is not None:
         states = facts.of("signature")
         places = states.having("codes", [f"signature|{test.signature}"])
-        return _polarity(states, places, positive=test.state == "present")
+        return _polarity(states, places, positive=test.state == "present", shed=True)
     markers = facts.of("tumor_marker")
     places = _marker_places(test, markers)
     if marker_name(test.marker or "") == "HER2":
@@ -49,10 +52,19 @@ def judge(test: Biomarker, facts: Facts) -> Judged:
     return _polarity(markers, places, positive=test.state == "positive")
 
 
-def _polarity(states: Block, places: Array | None = None, *, positive: bool) -> Judged:
+def _polarity(states: Block, places: Array | None = None, *, positive: bool, shed: bool = False) -> Judged:
+    """What results say by their polarity; `shed`: a negative one in blood says nothing."""
     places = states.everywhere() if places is None else places
-    polarity = np.where(states.polarity()[places] == NOT_STATED, UNKNOWN, states.polarity()[places])
+    polarity = states.polarity()[places]
+    unsure = polarity == NOT_STATED
+    if shed:
+        unsure = unsure | ((polarity == NOT_MET) & _liquid(states)[places])
+    polarity = np.where(unsure, UNKNOWN, polarity)
     return states.judged(places, polarity if positive else -polarity)
+
+
+def _liquid(facts: Block) -> Array:
+    return facts.flags("liquid", pl.col("liquid"))
 
 
 def _marker_places(test: Biomarker, markers: Block) -> Array:
@@ -73,10 +85,14 @@ class _Attribute:
     Attributes:
         fit: 1 as asked for, 0 not stated or not understood, -1 something else; None: not asked for.
         stated: whether a variant states it.
+        exact: whether only one value is asked for, so that its absence is all that is asked.
+        implied: whether a variant that does not state it may be taken to speak of what is asked for.
     """
 
     fit: Array | None
     stated: Callable[[], Array]
+    exact: bool = False
+    implied: bool = True
 
 
 def _variant(test: Biomarker, facts: Facts) -> Judged:
@@ -92,9 +108,10 @@ def _variant(test: Biomarker, facts: Facts) -> Judged:
     absent = np.flatnonzero(polarity == NOT_MET)
     if len(absent):
         said = _absent(attributes, absent)
-        # a tumour need not shed what it has: blood that lacks it proves nothing, unless the germline is asked for
-        liquid = variants.flags("liquid", pl.col("liquid"))[places[absent]]
-        verdict[absent] = np.where(liquid & (said == NOT_MET) & (test.origin != "germline"), UNKNOWN, said)
+        # a tumour need not shed what it has: blood that lacks it proves nothing, unless it was the germline's
+        liquid = variants.flags("shed", pl.col("liquid") & pl.col("origin").ne_missing("germline"))[places[absent]]
+        said = np.where(said == NOT_MET, np.where(liquid | (test.gene == ANY_GENE), UNKNOWN, said), said)
+        verdict[absent] = said
     return variants.judged(places, verdict)
 
 
@@ -110,12 +127,12 @@ def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attrib
     def pair() -> Array:
         return variants.flags("pair", pl.col("genes").list.len().fill_null(0) > 1)[places]
 
-    def one_of(column: str, wanted: tuple[str, ...] | tuple[int, ...] | str | int | None) -> _Attribute:
+    def one_of(column: str, wanted: tuple[Any, ...] | str | int | None, **more: bool) -> _Attribute:
         if wanted is None:
             return _Attribute(None, stated(column))
         among = wanted if isinstance(wanted, tuple) else (wanted,)
         fit = variants.looked_up(column, places, lambda said: MET if said in among else NOT_MET)
-        return _Attribute(fit, stated(column))
+        return _Attribute(fit, stated(column), exact=len(among) == 1, **more)
 
     def within(column: str, wanted: Range | None) -> _Attribute:
         if wanted is None:
@@ -128,39 +145,40 @@ def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attrib
 
     wanted = (test.gene, test.partner)
     consequences = test.consequence if isinstance(test.consequence, tuple) else ()
+    one_change = test.change is not None and test.codons is None and any_change(test.change) is None
+    changes = judged_by("hgvs_protein", lambda said: _judge_changes(test, said), test.change, test.codons)
+    partners = judged_by("genes", lambda genes: _judge_pair(wanted, genes.split("\n")), test.partner)
+    consequence = judged_by("consequence", lambda said: _judge_consequence(consequences, said), test.consequence)
+    # a negative report that names no class is about mutations; one about the germline says so
+    only_mutations = test.alteration == ("mutation",)
     return [
-        _Attribute(
-            judged_by("hgvs_protein", lambda said: _judge_changes(test, said), test.change, test.codons), allele
-        ),
+        _Attribute(changes, allele, exact=one_change),
         # that one pair of genes is not fused says nothing about other partners
-        _Attribute(judged_by("genes", lambda genes: _judge_pair(wanted, genes.split("\n")), test.partner), pair),
-        _Attribute(
-            judged_by("consequence", lambda said: _judge_consequence(consequences, said), test.consequence),
-            stated("consequence"),
-        ),
-        one_of("alteration", test.alteration),
+        _Attribute(partners, pair, exact=ANY_GENE not in wanted),
+        _Attribute(consequence, stated("consequence"), exact=len(consequences) == 1),
+        one_of("alteration", test.alteration, implied=only_mutations),
         one_of("call", test.call),
         one_of("exon", test.exons),
         one_of("zygosity", test.zygosity),
         one_of("function", test.function),
-        one_of("origin", test.origin),
+        one_of("origin", test.origin, implied=False),
         within("vaf", test.vaf),
         within("copy_number", test.copy_number),
     ]
 
 
 def _absent(attributes: list[_Attribute], some: Array) -> Array:
-    """What absent variants say: NOT_MET if every attribute stated is the asked one, nothing if one is another."""
+    """What absent variants say: NOT_MET if what was looked for covers all that is asked, nothing if it is another."""
     narrower, other = np.zeros(len(some), bool), np.zeros(len(some), bool)
     for attribute in attributes:
         said = attribute.stated()[some]
         if attribute.fit is None:
             narrower |= said
-        else:
-            fit = attribute.fit[some]
-            other |= fit == NOT_MET
-            # an allele in a notation that is not understood may be the asked one or another
-            narrower |= said & (fit == UNKNOWN)
+            continue
+        fit = attribute.fit[some]
+        other |= fit == NOT_MET
+        covers = np.where(said, (fit == MET) & attribute.exact, attribute.implied)
+        narrower |= ~covers
     return np.where(other, NOTHING, np.where(narrower, UNKNOWN, NOT_MET)).astype(np.int8)
 
 

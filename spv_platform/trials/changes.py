@@ -75,7 +75,10 @@ def _critical(trial: Trial, facts: pl.DataFrame) -> Iterator[date]:
             born = _days(births, "time_start") | _days(births, "time_end")
             yield from (day for bound in _bounds(criterion.test) for at in born for day in _birthdays(at, bound))
         for length in _lengths(criterion):
-            yield from (day + timedelta(days=length + more) for day in starts | ends for more in (0, 1, 2))
+            # days that lie beyond the calendar, as placeholders do, change nothing
+            last = date.max.toordinal() - length - 2
+            near = [day for day in starts | ends if day.toordinal() <= last]
+            yield from (day + timedelta(days=length + more) for day in near for more in (0, 1, 2))
 
 
 def _days(facts: pl.DataFrame, column: str) -> set[date]:

@@ -110,6 +110,10 @@ def _cohort(raw: Any, where: str, at: int) -> Cohort:
     tree = _node(raw["criteria"], where, "criteria", 1)
     if isinstance(tree, Criterion):
         tree = Group(op="all", members=(tree,))
+    if short := _too_few(tree):
+        raise CriteriaError(
+            f"{where}: `at_least: {short.n}` of fewer criteria that decide: {short.n} have to be gating"
+        )
     if gating_tree(tree) is None:
         raise CriteriaError(f"{where}: no gating criterion: without one nothing can decide; add one")
     title, status = raw.get("title", ""), raw.get("status", "open")
@@ -140,6 +144,15 @@ def _node(raw: Any, where: str, path: str, depth: int) -> Node:
         raise CriteriaError(f"{where}: {path}.{op}: needs a list of at least one criterion")
     nodes = (_node(member, where, f"{path}.{op}[{at}]", depth + 1) for at, member in enumerate(members, start=1))
     return Group(op=op, members=tuple(nodes), n=n)
+
+
+def _too_few(node: Node) -> Group | None:
+    """A group `at_least` that wants more than the gating criteria in it."""
+    if isinstance(node, Criterion):
+        return None
+    if node.op == "at_least" and node.n > sum(gating_tree(member) is not None for member in node.members):
+        return node
+    return next((found for member in node.members if (found := _too_few(member))), None)
 
 
 def _at_least(raw: Any, where: str, path: str) -> tuple[Any, int]:

@@ -25,9 +25,11 @@ from spv_platform.trials.model import (
     Cohort,
     Criterion,
     Diagnosis,
+    Finding,
     Node,
     Stage,
     Test,
+    Therapy,
     Trial,
     criteria_of,
     gating_tree,
@@ -42,9 +44,7 @@ NOT_ELIGIBLE = "not_eligible"
 NEEDS_INFORMATION = "needs_information"
 
 #: What is asked, of the last so many days, and about which cancer.
-Question = tuple[Test, int | None, Diagnosis | None]
-#: What is about one cancer of a person where the record says about which.
-_OF_A_CANCER = (Stage, Biomarker)
+Question = tuple[Test, int | None, tuple[Diagnosis, ...]]
 #: How a person stands apart from all criteria.
 _STATES = (None, "opted_out", "deceased")
 #: Rows that are made at once.
@@ -86,14 +86,12 @@ class _Cohort:
 
     def question(self, criterion: Criterion) -> "Question":
         """What a criterion of the cohort asks."""
-        of = self.cancer if isinstance(criterion.test, _OF_A_CANCER) else None
-        return criterion.test, criterion.within_days, of
+        return criterion.test, criterion.within_days, self.cancers if _is_of_a_cancer(criterion.test) else ()
 
     @cached_property
-    def cancer(self) -> Diagnosis | None:
-        """The one cancer that everybody in the cohort has to have."""
-        found = [c.diagnosis for c in _always_needed(self.tree) if c.diagnosis is not None]
-        return found[0] if len(found) == 1 else None
+    def cancers(self) -> tuple[Diagnosis, ...]:
+        """The cancers that the cohort is about."""
+        return tuple(_wanted_diagnoses(self.tree))
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -161,7 +159,7 @@ class Evaluation:
         found = []
         for each in self._cohorts:
             leaves = {
-                criterion.id: _with_missing(criterion, self._answers[question])
+                criterion.id: with_missing(criterion, self._answers[question])
                 for criterion, (_, question) in zip(each.asked, each.questions, strict=True)
             }
             found.append((each, leaves, value_of(each.tree, leaves)))
@@ -320,8 +318,8 @@ class Matcher:
             raise ValueError("a person_id stands twice")
         facts = facts.filter(pl.col("usable").fill_null(False), ~pl.col("deleted").fill_null(False))
         # who does not say is taken to refuse
-        opted_out = pl.col("opted_out").fill_null(True) | _states("opt_out", facts)
-        state = pl.when(opted_out).then(1).when(_states("deceased", facts)).then(2).otherwise(0).cast(pl.UInt8)
+        opted_out = pl.col("opted_out").fill_null(True) | _states("opt_out", facts, date.max)
+        state = pl.when(opted_out).then(1).when(_states("deceased", facts, as_of)).then(2).otherwise(0).cast(pl.UInt8)
         persons = persons.select("person_id", state=state)
         # what an opted-out person's record says is not looked at
         willing = persons.filter(pl.col("state") != 1).select("person_id")
@@ -352,25 +350,34 @@ def _cohort(trial: Trial, cohort: Cohort, study: Study | None) -> _Cohort:
     return _Cohort(trial, cohort, tree, asked, tuple(reasons), listed=study is not None)
 
 
-def _always_needed(node: Node) -> list[Criterion]:
-    """The criteria without which a tree is never MET."""
+def _is_of_a_cancer(test: Test) -> bool:
+    """Whether an answer is about one cancer of a person, where the record says about which."""
+    if isinstance(test, Therapy):  # what must not have been taken must not have been taken for anything
+        return test.state == "taken" and test.washout_days is None
+    return isinstance(test, Stage | Biomarker) or (isinstance(test, Finding) and test.kind == "metastasis")
+
+
+def _wanted_diagnoses(node: Node) -> Iterator[Diagnosis]:
     if isinstance(node, Criterion):
-        return [node]
-    return [criterion for member in node.members for criterion in _always_needed(member)] if node.op == "all" else []
+        if node.diagnosis is not None:
+            yield node.diagnosis
+        return
+    for member in node.members if node.op != "none" else ():
+        yield from _wanted_diagnoses(member)
 
 
-def _with_missing(criterion: Criterion, verdicts: Verdicts) -> Array:
+def with_missing(criterion: Criterion, verdicts: Verdicts) -> Array:
     """The verdicts, with what it means that there is no evidence."""
-    if criterion.missing == "unknown":
+    if criterion.missing == "unknown" or verdicts.stated is None:
         return verdicts.value
-    nothing = np.ones(len(verdicts.value), bool)
-    nothing[verdicts.weighed.person] = False
-    return np.where(nothing, MET if criterion.missing == "met" else NOT_MET, verdicts.value).astype(np.int8)
+    fill = MET if criterion.missing == "met" else NOT_MET
+    return np.where(verdicts.stated, verdicts.value, fill).astype(np.int8)
 
 
-def _states(kind: str, facts: pl.DataFrame) -> pl.Expr:
-    """Whether any fact of a person states this."""
-    stating = facts.filter(pl.col("kind") == kind, pl.col("polarity") == "present")
+def _states(kind: str, facts: pl.DataFrame, by: date) -> pl.Expr:
+    """Whether any fact of a person states this, by the end of a day."""
+    dated = pl.col("time_start").is_null() | (pl.col("time_start").dt.date() <= by)
+    stating = facts.filter(pl.col("kind") == kind, pl.col("polarity") == "present", dated)
     return pl.col("person_id").is_in(stating["person_id"].unique().to_list())
 
 

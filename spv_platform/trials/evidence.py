@@ -62,10 +62,12 @@ class Verdicts:
     Attributes:
         value: Int8, one a person; 0 for who has no evidence.
         weighed: the facts that were weighed.
+        stated: who has anything on record about the question, whether it was weighed or not; None: not looked at.
     """
 
     value: Array
     weighed: Judged
+    stated: Array | None = None
 
 
 Rule = Callable[[Judged, datetime | None, int], Verdicts]
@@ -248,7 +250,7 @@ class Facts:
         rows = self.usable.group_by("kind").agg("row")
         self._rows = {kind: found.to_numpy() for kind, found in zip(rows["kind"], rows["row"], strict=True)}
         self._blocks: dict[tuple[str, ...], Block] = {}
-        self._others: dict[Diagnosis, Array | None] = {}
+        self._others: dict[tuple[Diagnosis, ...], Array | None] = {}
         # the facts that say which cancer they belong to
         named = self.usable.select("row", "person", "source", cancer="cancers").filter(pl.col("cancer").list.len() > 0)
         self._bound = named.explode("cancer")
@@ -260,23 +262,23 @@ class Facts:
             self._blocks[kinds] = Block(self.usable, np.sort(np.concatenate([_NO_PLACES, *parts])))
         return self._blocks[kinds]
 
-    def of_other_cancers(self, diagnosis: Diagnosis) -> Array | None:
-        """Which of the usable facts belong to cancers of the person that certainly are not this one; None: none do.
+    def of_other_cancers(self, diagnoses: tuple[Diagnosis, ...]) -> Array | None:
+        """Which of the usable facts belong to cancers of the person that certainly are none of these; None: none do.
 
         A fact that names no cancer, or one that is not on record, is not among them.
         """
-        if diagnosis not in self._others:
-            self._others[diagnosis] = self._find_others(diagnosis)
-        return self._others[diagnosis]
+        if diagnoses not in self._others:
+            self._others[diagnoses] = self._find_others(diagnoses)
+        return self._others[diagnoses]
 
-    def _find_others(self, diagnosis: Diagnosis) -> Array | None:
+    def _find_others(self, diagnoses: tuple[Diagnosis, ...]) -> Array | None:
         bound = self._bound
         if bound.is_empty():
             return None
         cancers = self.of("cancer")
         key = pl.concat_str(pl.col("resource_type"), pl.lit("/"), pl.col("resource_id"))
         known = cancers.columns(pl.col("person"), pl.col("source"), key.alias("cancer"))
-        codes = diagnosis.codes
+        codes = tuple(code for diagnosis in diagnoses for code in diagnosis.codes)
         other = cancers.looked_up(
             "codes", cancers.everywhere(), lambda said: judge_cancer_codes(codes, said.split("\n")) if said else UNKNOWN
         )
@@ -410,7 +412,7 @@ def opposite(verdicts: Verdicts) -> Verdicts:
     """The verdicts on the contrary question, from the same evidence."""
     facts = verdicts.weighed
     turned = Judged(facts.row, facts.person, facts.start, facts.end, -facts.judgement)
-    return Verdicts(-verdicts.value, turned)
+    return Verdicts(-verdicts.value, turned, verdicts.stated)
 
 
 class _Runs:

@@ -6,11 +6,12 @@ A result that only says "negative" is negative, but it leaves open whether the t
 
 import re
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from spv_platform.trials.evidence import NOTHING, Array, Block, Judged
+from spv_platform.trials.evidence import NOTHING, UNDATED, Array, Block, Judged
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.terms import canonical_code, table
 
@@ -18,6 +19,11 @@ _SCORE = re.compile(
     r"(?:^|[^\d+])(?P<digit>[0-3])\s*\+|(?<![\d+])(?P<signs>\+{1,3})(?!\+)|\b(?:score|ihc)\s*:?\s*(?P<score>[0-3])\b",
     re.I,
 )
+#: A range, a choice or a negation: not one score.
+_NO_ONE_SCORE = re.compile(r"[0-3]\+?\s*(?:[-/\u2013]|\bto\b|\bor\b)\s*[0-3]|\bnot\b", re.IGNORECASE)
+#: Stain and hybridisation belong together when they are so far apart at most.
+_SAME_TUMOUR_DAYS = 180
+_DAY = 86_400_000_000  # microseconds
 _ULTRALOW = re.compile(r"\bultra-?low\b", re.IGNORECASE)
 
 #: What a score says of each state; 2+ is told by the hybridisation.
@@ -40,6 +46,8 @@ def score(said: str) -> str | None:
     coded = {scores[line] for line in lines if line in scores}
     if coded:
         return coded.pop() if len(coded) == 1 else None
+    if any(_NO_ONE_SCORE.search(line) for line in lines):
+        return None
     if any(_ULTRALOW.search(line) for line in lines):
         return "ultralow"
     found = {_number(match) for line in lines for match in _SCORE.finditer(line)}
@@ -66,39 +74,64 @@ def judge(state: str, markers: Block, places: Array) -> Judged:
     )
     codes, values = markers.coded_as("her2", words.fill_null(""))
     by_code = [score(value) for value in values]
-    hybridised = _is_hybridisation(markers)[places]
-    polarity = markers.polarity()[places]
-    amplified = {
-        person: {int(p) for p in polarity[hybridised & (markers.person[places] == person)]}
-        for person in np.unique(markers.person[places[hybridised]])
-    }
-    judged = np.array(
-        [
-            _judge_one(state, by_code[code], int(polar), bool(ish), amplified.get(person, set()))
-            for code, polar, ish, person in zip(
-                codes[places], polarity, hybridised, markers.person[places], strict=True
-            )
-        ],
-        np.int8,
-    )
+    hybridised, polarity = _is_hybridisation(markers)[places], markers.polarity()[places]
+    of = markers.coded("cancers")[0][places]
+    results = [
+        _Result(int(person), int(start), int(cancer), by_code[code], int(polar), bool(ish))
+        for person, start, cancer, code, polar, ish in zip(
+            markers.person[places], markers.start[places], of, codes[places], polarity, hybridised, strict=True
+        )
+    ]
+    of_person: dict[int, list[_Result]] = {}
+    for result in results:
+        of_person.setdefault(result.person, []).append(result)
+    judged = np.array([_judge_one(state, result, of_person[result.person]) for result in results], np.int8)
     return markers.judged(places, judged)
 
 
-def _judge_one(state: str, stain: str | None, polarity: int, hybridised: bool, amplified: set[int]) -> int:
-    if hybridised:
-        if polarity == MET:
-            return _AMPLIFIED[state]
-        # without amplification the stain decides between low and not even that
-        return {"positive": NOT_MET, "negative": MET}.get(state, int(NOTHING)) if polarity == NOT_MET else UNKNOWN
-    if stain == "2+":
+class _Result(NamedTuple):
+    """A result of a HER2 test; `cancer` is a number, negative where the record names none."""
+
+    person: int
+    start: int
+    cancer: int
+    stain: str | None
+    polarity: int
+    hybridised: bool
+
+    def goes_with(self, other: "_Result") -> bool:
+        """Whether both are about one tumour, as far as can be told."""
+        near = UNDATED not in (self.start, other.start) and abs(self.start - other.start) <= _SAME_TUMOUR_DAYS * _DAY
+        return near and (other.cancer < 0 or self.cancer < 0 or other.cancer == self.cancer)
+
+
+def _judge_one(state: str, result: _Result, others: list[_Result]) -> int:
+    beside = [other for other in others if other.hybridised != result.hybridised and result.goes_with(other)]
+    if result.hybridised:
+        return _judge_hybridisation(state, result.polarity, {other.stain for other in beside})
+    if result.stain == "2+":
+        amplified = {other.polarity for other in beside}
         if amplified == {NOT_MET}:
             return _EQUIVOCAL_NOT_AMPLIFIED[state]
         return _AMPLIFIED[state] if amplified == {MET} else UNKNOWN
-    if stain is not None:
-        return _BY_SCORE[stain][state]
+    if result.stain is not None:
+        # a word that contradicts the score beside it
+        positive = result.stain == "3+"
+        if result.polarity in (MET, NOT_MET) and positive != (result.polarity == MET):
+            return UNKNOWN
+        return _BY_SCORE[result.stain][state]
+    if result.polarity == MET:
+        return _AMPLIFIED[state]
+    return _ONLY_NEGATIVE[state] if result.polarity == NOT_MET else UNKNOWN
+
+
+def _judge_hybridisation(state: str, polarity: int, stains: set[str | None]) -> int:
     if polarity == MET:
         return _AMPLIFIED[state]
-    return _ONLY_NEGATIVE[state] if polarity == NOT_MET else UNKNOWN
+    if polarity != NOT_MET or "3+" in stains:
+        return UNKNOWN
+    # without amplification the stain decides between low and not even that
+    return {"positive": NOT_MET, "negative": MET}.get(state, int(NOTHING))
 
 
 def _is_hybridisation(markers: Block) -> Array:

@@ -5,6 +5,7 @@ them (`evidence`). Where nothing is said, the verdict is UNKNOWN.
 """
 
 import calendar
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -15,7 +16,6 @@ from spv_platform.trials import biomarkers
 from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.evidence import (
     NOT_STATED,
-    NOTHING,
     UNDATED,
     Array,
     Facts,
@@ -48,29 +48,36 @@ from spv_platform.trials.model import (
 )
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
 from spv_platform.trials.terms import code_matches, fold_code, plausible_range
-from spv_platform.trials.therapies import judge_therapy
+from spv_platform.trials.therapies import as_lasting, judge_therapy
 from spv_platform.trials.values import judge_quantity
 
 MAX_AGE = 125  # years; an older birth date is a placeholder
 
 
-def judge(test: Test, within_days: int | None, facts: Facts, of: Diagnosis | None = None) -> Verdicts:
+def judge(test: Test, within_days: int | None, facts: Facts, of: tuple[Diagnosis, ...] = ()) -> Verdicts:
     """The verdicts on one question.
 
     Args:
         test: what is asked for.
         within_days: only evidence of the last so many days counts.
         facts: of all persons.
-        of: the cancer that the question is about: facts that belong to another cancer of the person do not count.
+        of: the cancers that the question may be about: facts that belong to another one of the person do not count.
     """
     window = facts.window_start(within_days)
     judged, rule = _judge(test, facts)
-    if of is not None:
+    if of:
         others = facts.of_other_cancers(of)
         if others is not None:
             judged = judged.where(~others[judged.row])
-    verdicts = rule(judged, window, facts.persons)
+    verdicts = replace(rule(judged, window, facts.persons), stated=_stated(judged, facts.persons))
     return opposite(verdicts) if _asks_absence(test) else verdicts
+
+
+def _stated(judged: Judged, persons: int) -> Array:
+    """Who has anything on record about the question, in the window or not."""
+    stated = np.zeros(persons, bool)
+    stated[judged.person] = True
+    return stated
 
 
 def _asks_absence(test: Test) -> bool:
@@ -159,13 +166,13 @@ def _diagnosis(test: Diagnosis, facts: Facts) -> Judged:
     places = cancers.everywhere()
 
     def judge_one(codes: str) -> int:
-        return judge_cancer_codes(test.codes, codes.split("\n")) if codes else int(NOTHING)
+        return judge_cancer_codes(test.codes, codes.split("\n")) if codes else UNKNOWN
 
     def judge_histology(codes: str) -> int:
         # another code may stand for a kind of the wanted histology
         return MET if any(code_matches(wanted, code) for wanted in test.histology for code in codes.split("\n")) else 0
 
-    verdict = cancers.looked_up("codes", places, judge_one, null=int(NOTHING))
+    verdict = cancers.looked_up("codes", places, judge_one)
     if test.histology:
         verdict = np.minimum(verdict, cancers.looked_up("value_codes", places, judge_histology))
     return cancers.judged(places, verdict)
@@ -179,7 +186,8 @@ def _finding(test: Finding, facts: Facts) -> Judged:
     polarity = found.polarity()[places]
     # most findings are recorded because they are there
     polarity = np.where(polarity == NOT_STATED, MET, polarity)
-    return found.judged(places, polarity if one_thing else np.maximum(polarity, UNKNOWN))
+    said = polarity if one_thing else np.maximum(polarity, UNKNOWN)
+    return as_lasting(facts, found, places, said) if test.kind == "medication" else found.judged(places, said)
 
 
 def _stage(test: Stage, facts: Facts) -> Judged:

@@ -12,6 +12,7 @@ from spv_platform.trials.model import (
     Diagnosis,
     Finding,
     Group,
+    Lab,
     Node,
     Sex,
     Trial,
@@ -19,7 +20,7 @@ from spv_platform.trials.model import (
     gating_tree,
 )
 from spv_platform.trials.paths import Literal, Path, TooManyPathsError, paths
-from spv_platform.trials.terms import gene_advice, marker_name
+from spv_platform.trials.terms import gene_advice, known_unit, marker_name
 
 
 def lint(trial: Trial) -> list[str]:
@@ -50,6 +51,8 @@ def _advice(criterion: Criterion) -> list[str]:
         advice.append("`call` is of a copy number change, `alteration: mutation` is none: no variant is both")
     if isinstance(test, Biomarker) and test.marker and not test.codes and marker_name(test.marker) is None:
         advice.append(f"marker `{test.marker}` is not in the table: add `codes:` of its tests")
+    if isinstance(test, Lab) and not known_unit(test.unit):
+        advice.append(f"unit `{test.unit}` is not in the table of units: only results in exactly this unit will count")
     if isinstance(test, Diagnosis):
         advice += [
             f"code {code} is in no cancer class: other diagnoses stay UNKNOWN instead of NOT_MET"

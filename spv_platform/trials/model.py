@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from spv_platform.trials.notation import any_change, consequence_name, protein_change, stage_group
-from spv_platform.trials.terms import canonical_code, marker_name, table
+from spv_platform.trials.terms import canonical_code, current_gene, marker_name, table
 
 Op: TypeAlias = Literal["all", "any", "none", "at_least"]
 Level: TypeAlias = Literal["step", "arm", "dose"]
@@ -220,6 +220,9 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
             _settle(self, "change", _change(self.change))
         if self.consequence is not None:
             _settle(self, "consequence", tuple(_consequence(name) for name in self.consequence))
+        for name in ("gene", "partner"):
+            if getattr(self, name) is not None:
+                _settle(self, name, current_gene(getattr(self, name)))
         if self.partner is not None and self.alteration is None:
             _settle(self, "alteration", ("fusion",))
         if self.gene == ANY_GENE and not any(getattr(self, name) is not None for name in NARROWING):
@@ -348,6 +351,8 @@ class Criterion(_Struct, frozen=True, kw_only=True):
             raise ValueError(f"needs exactly one of {', '.join(KINDS)}; it has {', '.join(given) or 'none'}")
         if self.for_clinic and self.gating:
             raise ValueError("`for_clinic: true` needs `gating: false`: what the clinic judges does not decide")
+        if self.text and self.missing != "unknown":
+            raise ValueError("`missing` does not go with `text`: what people have to answer is never on record")
         if self.within_days is None:
             return
         if self.within_days < 0:

@@ -17,8 +17,13 @@ _CHANGE = re.compile(
 )
 #: Residues as they follow each other, the number of the first one, and what becomes of them.
 _LISTED = re.compile(r"(?P<residues>[A-Z]{2,})(?P<first>\d+)(?P<rest>(?:del|dup).*)")
-_STAGE = re.compile(
-    r"(?:^|\b(?:stage|stage group)\s+)(?P<main>IV|I{1,3}|0|[1-4])(?P<sub>[A-Ea-e]?(?:[1-3]|is)?)(?=$|[\s(,;:])",
+_GROUP = r"(?P<main>IV|I{1,3}|0|[1-4])(?P<sub>[A-Ea-e]?(?:[1-3]|is)?)"
+_NAMED_STAGE = re.compile(rf"\bstage\s+(?:group\s+)?{_GROUP}(?=$|[\s(,;:])", re.IGNORECASE)
+_BARE_STAGE = re.compile(rf"{_GROUP}(?:\s*\([^)]*\))?", re.IGNORECASE)
+#: A choice, a range, a negation or a past: not one stage.
+_NO_ONE_STAGE = re.compile(
+    r"\b(?:not|no|ruled out|unlikely|previous(?:ly)?|formerly|versus|vs|or)\b"
+    r"|\b(?:IV|I{1,3}|[1-4])[A-E]?\s*(?:-|/|\bto\b)\s*I",
     re.IGNORECASE,
 )
 #: Staging systems whose "II" is not the stage group II of the TNM, FIGO or Ann Arbor systems.
@@ -82,7 +87,10 @@ def consequence_name(text: str) -> str | None:
 
 def stage_group(text: str) -> str | None:
     """A stage group such as `0`, `II`, `IIIC1`, `IVA` out of a code's display or text; None: no stage group."""
-    match = _STAGE.search(text.strip())
+    text = text.strip()
+    if _NO_ONE_STAGE.search(text):
+        return None
+    match = _BARE_STAGE.fullmatch(text) or _NAMED_STAGE.search(text)
     if match is None:
         return None
     main = match["main"].upper()

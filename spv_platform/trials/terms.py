@@ -114,6 +114,11 @@ def marker_of_code() -> dict[str, str]:
     return {code: marker for marker in table("markers")["markers"] for code in marker_codes(marker)}
 
 
+def current_gene(symbol: str) -> str:
+    """The symbol that HGNC has approved for an earlier one; any other symbol as it is."""
+    return codes.table("gene_old").get(symbol.upper(), symbol)
+
+
 def gene_advice(symbol: str) -> str | None:
     """What is wrong with a gene symbol, or None."""
     genes = table("genes")
@@ -127,6 +132,11 @@ def gene_advice(symbol: str) -> str | None:
 
 def _fold_unit(unit: str) -> str:
     return _SPELLING.sub("L", unit.strip().replace("µ", "u").replace("μ", "u"))
+
+
+def known_unit(unit: str) -> bool:
+    """Whether the table has a unit, so that others convert to it."""
+    return any(_fold_unit(unit) in group for group in table("units")["groups"].values())
 
 
 @cache

@@ -4,13 +4,17 @@ Only exposures count, never orders. A drug is known by its RxNorm code or by its
 
 Lines are counted by a rule, since records rarely state them: drugs that begin within `SAME_LINE_DAYS` of each other are
 one line, and a drug that the line does not have and that begins later opens the next one. Stopping a drug, or taking
-it again, opens none. The records cannot tell when one of these drugs is undated, or when there is none at all: then the
-number is UNKNOWN. A count that is below what is asked for is UNKNOWN as well, since earlier lines may be on record
-elsewhere; one that is above it is NOT_MET.
+it again, opens none. The records cannot tell when one of these drugs is undated, or when there is none at all: then
+the number is UNKNOWN. Nor do they say that nothing was taken elsewhere, so the count may be too low: at least so many
+can be MET, at most so many can only be NOT_MET or UNKNOWN.
+
+Drugs that are given for other diseases too count only where the record ties them to a condition; forms that act locally
+do not count.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -35,9 +39,16 @@ def _by_code() -> dict[str, str]:
 
 
 @cache
+def _by_name() -> dict[str, str]:
+    """Ingredient, other name or brand -> drug."""
+    drugs: dict[str, dict[str, Any]] = table("drugs")["drugs"]
+    return {name: drug for drug, entry in drugs.items() for name in (drug, *entry.get("names", ()))}
+
+
+@cache
 def _names() -> re.Pattern[str]:
-    # the longest first: ado-trastuzumab emtansine is not trastuzumab
-    names = sorted(table("drugs")["drugs"], key=len, reverse=True)
+    # the longest first: trastuzumab emtansine is not trastuzumab
+    names = sorted(_by_name(), key=len, reverse=True)
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b", re.IGNORECASE)
 
 
@@ -45,8 +56,16 @@ def _names() -> re.Pattern[str]:
 def ingredients(said: str) -> frozenset[str]:
     """The anticancer drugs that codes and words of a medication name, one a line."""
     lines = said.split("\n")
+    if any(_LOCAL.search(line) for line in lines):
+        return frozenset()
     coded = {_by_code()[line] for line in lines if line in _by_code()}
-    return frozenset(coded or {found.casefold() for line in lines for found in _names().findall(line)})
+    return frozenset(coded or {_by_name()[name.casefold()] for line in lines for name in _names().findall(line)})
+
+
+#: Forms that act where they are put.
+_LOCAL = re.compile(r"\b(?:topical|cream|ointment|gel|ophthalmic|intravitreal|intraocular)\b", re.IGNORECASE)
+#: Exposures that go on whatever time is stated.
+_GOES_ON = ("statement:active", "statement:on-hold", "administration:in-progress", "administration:on-hold")
 
 
 def wanted(test: Therapy) -> frozenset[str]:
@@ -62,23 +81,41 @@ def judge_therapy(test: Therapy, facts: Facts) -> Judged:
     """Exposures, each with what it says: that a drug was taken, whether it was long enough ago, or the lines."""
     medications = facts.of("medication")
     names = wanted(test)
-    places = _places(medications, names)
+    places, sure = _places(medications, names)
     if test.lines is not None:
-        return _lines(test.lines, medications, places, facts)
+        return _lines(test.lines, medications, places[sure], facts)
+    taken = np.where(sure, MET, UNKNOWN).astype(np.int8)
     if test.washout_days is None:
-        return medications.judged(places, np.full(len(places), MET, np.int8))
+        return as_lasting(facts, medications, places, taken)
     limit = micros(facts.horizon) - (test.washout_days + 1) * _DAY
     end, start = medications.end[places], medications.start[places]
-    # an exposure that has begun and has no end goes on
-    open_end = medications.flags("open", pl.col("time_end").is_null() & pl.col("time_start").is_not_null())[places]
-    over = np.where(start == UNDATED, UNKNOWN, np.where(~open_end & (end <= limit), MET, NOT_MET))
+    over = np.where(start == UNDATED, UNKNOWN, np.where(~_lasts(medications)[places] & (end <= limit), MET, NOT_MET))
     return medications.judged(places, over.astype(np.int8))
 
 
-def _places(medications: Block, names: frozenset[str]) -> Array:
+def as_lasting(facts: Facts, medications: Block, places: Array, judgement: Array) -> Judged:
+    """Exposures by the last moment on which they were going on: a window asks for that, not for their beginning."""
+    judged = medications.judged(places, judgement)
+    lasting = np.isin(judged.row, medications.row[np.flatnonzero(_lasts(medications))])
+    last = np.where(lasting, micros(facts.horizon) - 1, np.maximum(judged.end - 1, judged.start))
+    return replace(judged, start=np.where(judged.start == UNDATED, UNDATED, last))
+
+
+def _lasts(medications: Block) -> Array:
+    """Whether an exposure has not ended: it has a beginning and no end, or its status says so."""
+    no_end = pl.col("time_end").is_null() & pl.col("time_start").is_not_null()
+    return medications.flags("lasts", no_end | pl.col("status").is_in(_GOES_ON).fill_null(value=False))
+
+
+def _places(medications: Block, names: frozenset[str]) -> tuple[Array, Array]:
+    """The exposures to one of the drugs, and of which it is sure that they are against cancer."""
     codes, said = _said(medications)
-    hits = [code for code, words in enumerate(said) if ingredients(words) & names]
-    return np.flatnonzero(np.isin(codes, hits))
+    found = [ingredients(words) & names for words in said]
+    places = np.flatnonzero(np.isin(codes, [code for code, drugs in enumerate(found) if drugs]))
+    others = frozenset(name for name, entry in table("drugs")["drugs"].items() if entry.get("other_uses"))
+    only = np.array([drugs != frozenset() and not drugs <= others for drugs in found] + [False])
+    tied = medications.flags("tied", pl.col("cancers").list.len().fill_null(0) > 0)
+    return places, only[codes[places]] | tied[places]
 
 
 def _said(medications: Block) -> tuple[Array, list[Any]]:
@@ -124,4 +161,7 @@ def _judge_count(lines: int, limits: Range) -> int:
     """What a count that may be too low says."""
     above = (limits.max is not None and lines > limits.max) or (limits.under is not None and lines >= limits.under)
     below = (limits.min is not None and lines < limits.min) or (limits.over is not None and lines <= limits.over)
-    return NOT_MET if above else UNKNOWN if below else MET
+    if above:
+        return NOT_MET
+    bounded = limits.max is not None or limits.under is not None
+    return UNKNOWN if below or bounded else MET

@@ -69,6 +69,12 @@ def lookup(codings: str, name: str) -> pl.Expr:
     return pl.col(codings).list.eval(answers.drop_nulls()).list.first()
 
 
+def every(codings: str, name: str) -> pl.Expr:
+    """The values of all codings that the list knows."""
+    answers = alias_key(pl.element()).replace_strict(table(name), default=None, return_dtype=pl.String)
+    return pl.col(codings).list.eval(answers.drop_nulls())
+
+
 def name_of(codings: str, name: str) -> pl.Expr:
     """The name that the list has for the first coding it knows, else null: for codings sent without a display."""
     known = alias_key(pl.element()).replace_strict(names(name), default=None, return_dtype=pl.String)

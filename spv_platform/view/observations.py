@@ -9,7 +9,7 @@ import polars as pl
 
 from spv_platform.lake.tables import OBSERVATION
 from spv_platform.view.clinical import stage_group
-from spv_platform.view.codes import display, keys, lookup, name_of, table
+from spv_platform.view.codes import display, every, keys, lookup, name_of, table
 from spv_platform.view.rows import conditions_in, fact_rows, live, when_true
 from spv_platform.view.variants import facts_of_variants
 
@@ -56,7 +56,7 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
     )
     rows = live(rows).with_columns(
         _kind=kind,
-        _usable=pl.col("status").is_in(USABLE).fill_null(False),
+        _usable=pl.col("status").is_in(USABLE).fill_null(False) & of_the_patient(),
         _parts=pl.col("component").list.len().fill_null(0) > 0,
     )
     genomic = rows.filter(pl.col("_kind").is_in(["variant", "region_studied"]))
@@ -121,17 +121,32 @@ def _absent_conditions(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def polarity(words: pl.Expr) -> pl.Expr:
-    """present, absent or indeterminate: by the value's code, its words, yes or no, else the interpretation."""
+    """present, absent or indeterminate: by the value's codes, its words, yes or no, and the interpretation.
+
+    What contradicts itself is indeterminate.
+    """
     word = words.str.to_lowercase().str.replace(r"\s*\([a-z ]+\)$", "").str.strip_chars()
     yes = pl.when(pl.col("value_boolean")).then(pl.lit("present")).otherwise(pl.lit("absent"))
     msi = word.replace_strict(table("msi_word"), default=None, return_dtype=pl.String)
-    return pl.coalesce(
-        lookup("value_concept", "polarity"),
+    of_value = every("value_concept", "polarity")
+    said = pl.coalesce(
+        pl.when(of_value.list.n_unique() == 1).then(of_value.list.first()),
+        pl.when(of_value.list.n_unique() > 1).then(pl.lit("indeterminate")),
         word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String),
         pl.when(pl.col("_kind") == "msi").then(msi),
         pl.when(pl.col("value_boolean").is_not_null()).then(yes),
-        lookup("interpretation", "polarity"),
     )
+    in_words = word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String)
+    flagged = lookup("interpretation", "polarity")
+    contradicted = pl.any_horizontal((other != said).fill_null(value=False) for other in (in_words, flagged))
+    return pl.when(contradicted).then(pl.lit("indeterminate")).otherwise(pl.coalesce(said, flagged))
+
+
+def of_the_patient() -> pl.Expr:
+    """Whether a result is about the patient: not if its focus is somebody else, such as a relative."""
+    key = pl.element().struct.field("key")
+    others = pl.col("focus").list.eval(key.str.contains(r"^(?:RelatedPerson|Practitioner|PractitionerRole|Group)/"))
+    return ~others.list.any().fill_null(value=False)
 
 
 def _observed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -135,7 +135,8 @@ def _first(parts: pl.DataFrame, part: str, value: pl.Expr, name: str = "") -> pl
 def _fraction() -> pl.Expr:
     unit = pl.coalesce("quantity_unit_code", "quantity_unit", pl.lit("1"))
     number = pl.col("quantity_value")
-    return pl.when(unit == "%").then((number / 100).round(9)).when((unit == "1") & number.is_between(0, 1)).then(number)
+    share = pl.when(unit == "%").then((number / 100).round(9)).when(unit == "1").then(number)
+    return pl.when(share.is_between(0, 1)).then(share)
 
 
 def _consequence() -> pl.Expr:

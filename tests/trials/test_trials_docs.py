@@ -76,8 +76,8 @@ ADULT, CHILD = {"age": {"min": 18}, "wording": "w"}, {"age": {"max": 12}, "wordi
         ([{"sex": "male", "wording": "w"}, {"sex": "female", "wording": "w"}], "can never match: both sexes"),
         ([ADULT, {"none": [{"id": "n", **ADULT}]}], "can never match: c1 and n ask for the opposite"),
         ([{"any": [{"id": "a", **ADULT}, {"none": [{"id": "n", **ADULT}]}]}], "always matches"),
-        ([{"biomarker": {"gene": "HER2"}, "wording": "w"}], "did you mean ERBB2?"),
-        ([{"biomarker": {"gene": "ALK", "partner": "TRKA"}, "wording": "w"}], "did you mean NTRK1?"),
+        ([{"biomarker": {"gene": "erbb2"}, "wording": "w"}], "did you mean ERBB2?"),
+        ([{"biomarker": {"gene": "ALK", "partner": "EML44"}, "wording": "w"}], "`EML44` is not a known HGNC symbol"),
         (
             [{"biomarker": {"gene": "MET", "alteration": "mutation", "call": "gain"}, "wording": "w"}],
             "no variant is both",

@@ -37,6 +37,10 @@ def her2(state):
         ([stain("2+"), hybridised("absent")], "NMMN"),
         ([stain("2+"), hybridised("present")], "MNNN"),
         ([stain("3+")], "MNNN"),
+        ([stain("3+", polarity="absent")], "UUUU"),
+        ([stain("0-1+")], "UUUU"),
+        ([stain("2+"), hybridised("absent", "2012-01-02")], "UUUU"),
+        ([stain("3+"), hybridised("absent")], "UUUU"),
         ([stain("IHC 0, ultralow")], "NMNM"),
         ([fact("tumor_marker", "2024-01-01", codes=[HER2], polarity="absent")], "NMUU"),
         ([fact("tumor_marker", "2024-01-01", codes=[HER2], polarity="present")], "MNNN"),
@@ -66,7 +70,7 @@ def test_a_score_is_read_only_where_it_is_one(said, expected):
 
 
 def drug(name, day="2024-01-01", **more):
-    return fact("medication", day, display=name, codes=[], status="administration:completed", **more)
+    return fact("medication", day, **{"display": name, "codes": [], "status": "administration:completed", **more})
 
 
 @pytest.mark.parametrize(
@@ -86,9 +90,16 @@ def drug(name, day="2024-01-01", **more):
             "UNKNOWN",
         ),
         ({"classes": ["platinum"], "washout_days": 28}, [drug("Cisplatin", "2024-01-01", time_end=None)], "NOT_MET"),
-        ({"lines": {"max": 1}}, [drug("Cisplatin"), drug("Pemetrexed", "2024-01-02")], "MET"),
+        ({"lines": {"min": 1}}, [drug("Cisplatin"), drug("Pemetrexed", "2024-01-02")], "MET"),
         ({"lines": {"max": 1}}, [drug("Cisplatin"), drug("Docetaxel", "2024-05-02")], "NOT_MET"),
+        ({"lines": {"max": 1}}, [drug("Cisplatin")], "UNKNOWN"),  # others may have been given elsewhere
         ({"lines": {"min": 2}}, [drug("Cisplatin")], "UNKNOWN"),
+        ({"classes": ["platinum"], "washout_days": 28}, [drug("Cisplatin", status="statement:active")], "NOT_MET"),
+        ({"classes": ["HER2 antibody-drug conjugate"]}, [drug("Kadcyla")], "MET"),
+        ({"drugs": ["trastuzumab"]}, [drug("trastuzumab emtansine")], "UNKNOWN"),
+        ({"classes": ["chemotherapy"]}, [drug("Fluorouracil 5% topical cream")], "UNKNOWN"),
+        ({"classes": ["chemotherapy"]}, [drug("Methotrexate 2.5 MG")], "UNKNOWN"),
+        ({"classes": ["chemotherapy"]}, [drug("Methotrexate 2.5 MG", cancers=["Condition/c"])], "MET"),
         ({"lines": {"min": 1}}, [drug("Cisplatin", None)], "UNKNOWN"),
         ({"lines": {"max": 1}}, [], "UNKNOWN"),
     ],
@@ -120,7 +131,7 @@ PLASMA = {
 
 
 def negative(**more):
-    return fact("variant", "2024-01-01", genes=["EGFR"], polarity="absent", hgvs_protein=[], **more)
+    return fact("variant", "2024-01-01", **{"genes": ["EGFR"], "polarity": "absent", "hgvs_protein": [], **more})
 
 
 def test_a_negative_result_in_blood_never_proves_absence():
@@ -165,6 +176,59 @@ def test_a_stage_of_another_cancer_does_not_count():
     # of the lung it is stage II, whatever the other cancer has
     assert found(stage("IV", "Condition/breast"), stage("II", "Condition/lung")) == "not_eligible"
     assert found(stage("IV", "Condition/unknown")) == "potentially_eligible"
+
+
+def test_silence_is_no_evidence_at_all_and_not_evidence_outside_of_the_window():
+    asked = {"none": [{"id": "x", "missing": "not_met", "within_days": 28, "therapy": {"classes": ["chemotherapy"]}}]}
+
+    def found(*facts):
+        return run(trial_of(asked), list(facts)).cohorts["verdict"].item()
+
+    assert found() == "potentially_eligible"
+    assert found(drug("Cisplatin", None)) == "needs_information"
+    assert found(drug("Cisplatin", "2024-06-01")) == "not_eligible"
+    assert found(drug("Capecitabine", "2024-01-01", time_end=None)) == "not_eligible"
+    assert found(drug("Capecitabine", "2024-01-01")) == "needs_information"
+
+
+@pytest.mark.parametrize(
+    ("asked", "stated"),
+    [
+        ({"change": "V600 any"}, {"hgvs_protein": ["p.V600K"]}),
+        ({"codons": {"min": 700, "max": 900}}, {"hgvs_protein": ["p.L858R"]}),
+        ({"exons": [18, 19]}, {"exon": 19}),
+        ({"alteration": ["mutation", "copy_number_gain"]}, {"alteration": "copy_number_gain"}),
+        ({"partner": "any"}, {"genes": ["EGFR", "EML4"], "alteration": "fusion"}),
+        ({"alteration": "fusion"}, {}),
+        ({"origin": "germline"}, {}),
+    ],
+)
+def test_a_negative_that_covers_a_part_of_the_question_proves_nothing(asked, stated):
+    question = {"biomarker": {"gene": "EGFR", "state": "absent", **asked}}
+    assert verdict(question, negative(**stated)) == "UNKNOWN"
+
+
+def test_low_results_of_blood_prove_nothing():
+    msi = fact("msi", "2024-01-01", polarity="absent", method="cfDNA plasma NGS")
+    assert verdict({"biomarker": {"msi": "stable"}}, msi) == "UNKNOWN"
+    tmb = fact("tmb", "2024-01-01", value_number=2.0, unit="1/1000000{Base}", method="ctDNA")
+    assert verdict({"biomarker": {"tmb": {"max": 5}}}, tmb) == "UNKNOWN"
+    assert verdict({"biomarker": {"tmb": {"min": 1}}}, tmb) == "MET"
+
+
+def test_a_cancer_without_a_code_may_be_any():
+    asked = {"diagnosis": {"codes": ["sct|254637007"]}}
+    assert verdict(asked, cancer("b", BREAST)) == "NOT_MET"
+    assert verdict(asked, cancer("b", BREAST), fact("cancer", "2020-01-01", codes=[])) == "UNKNOWN"
+
+
+def test_a_therapy_of_another_cancer_does_not_count_and_a_later_death_neither():
+    asked = trial_of({"diagnosis": {"codes": ["sct|254637007"]}}, {"therapy": {"classes": ["platinum"]}})
+    both = [cancer("lung", LUNG), cancer("breast", BREAST)]
+    given = drug("Cisplatin", cancers=["Condition/breast"])
+    assert run(asked, [*both, given]).cohorts["verdict"].item() == "needs_information"
+    died = fact("deceased", "2024-12-01", polarity="present")
+    assert run(asked, [*both, drug("Cisplatin"), died]).cohorts["verdict"].item() == "potentially_eligible"
 
 
 def test_what_missing_means_is_the_protocols_to_say():

@@ -392,3 +392,20 @@ def test_any_observation_row_gives_facts_of_known_kinds(data: st.DataObject) -> 
     assert found.height >= 1
     assert set(found["kind"]) <= set(KINDS)
     assert found["usable"].null_count() == 0
+
+
+def test_a_result_that_contradicts_itself_is_indeterminate() -> None:
+    positive, negative = concept(SCT, "10828004", "Positive"), concept(SCT, "260385009", "Negative")
+    both = {"coding": [*positive["coding"], *negative["coding"]]}
+    flag = concept("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", "POS")
+    er = concept(LOINC, "16112-5", "ER")
+    assert only(facts(observation(er, valueCodeableConcept=both)), "tumor_marker")["polarity"] == "indeterminate"
+    flagged = facts(observation(er, valueCodeableConcept=negative, interpretation=[flag]))
+    assert only(flagged, "tumor_marker")["polarity"] == "indeterminate"
+    assert only(facts(observation(er, valueCodeableConcept=positive)), "tumor_marker")["polarity"] == "present"
+
+
+def test_a_result_about_a_relative_is_not_the_patients() -> None:
+    er = observation(concept(LOINC, "16112-5", "ER"), valueCodeableConcept=concept(SCT, "10828004"))
+    assert only(facts(er), "tumor_marker")["usable"]
+    assert not only(facts({**er, "focus": [{"reference": "RelatedPerson/mother"}]}), "tumor_marker")["usable"]

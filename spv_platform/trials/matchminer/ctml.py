@@ -46,8 +46,10 @@ from spv_platform.trials.model import (
     Node,
     Range,
     Trial,
+    criteria_of,
 )
 from spv_platform.trials.notation import any_change, consequence_name, protein_change
+from spv_platform.trials.terms import gene_advice
 
 MAX_BYTES = 4 * 2**20
 _LEVELS = ("step", "arm", "dose")
@@ -93,7 +95,9 @@ def _load(text: str, file: str) -> _Object:
     if len(text) > MAX_BYTES:
         raise CriteriaError(f"{file}: larger than {MAX_BYTES} bytes: one trial a file")
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
+    except CriteriaError as error:
+        raise CriteriaError(f"{file}: {error}") from None
     except (ValueError, RecursionError):
         try:
             document = strict_yaml.load(text, file, max_bytes=MAX_BYTES)
@@ -102,6 +106,15 @@ def _load(text: str, file: str) -> _Object:
     if not isinstance(document, dict) or not isinstance(document.get("treatment_list"), dict):
         raise CriteriaError(f"{file}: no `treatment_list`: this is no trial in CTML")
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> _Object:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CriteriaError(f"`{twice}` stands twice in one object: keep one, or put each into a clause of its own")
+    return found
 
 
 @dataclass
@@ -229,9 +242,12 @@ class _Import:
     def _question(self, kind: str, value: _Object, where: str, name: str) -> Node:
         try:
             test, negated = _genomic(value) if kind == "genomic" else _clinical(*next(iter(value.items())))
-        except _NoQuestionError as error:
+        except (_NoQuestionError, ValueError) as error:
             self._remarks.append(f"{where}: {error}: it is asked of a person, in words")
             test, negated = "text", False
+        for gene in (test.gene, test.partner) if isinstance(test, Biomarker) else ():
+            if gene and gene not in (ANY_GENE, INTERGENIC) and (advice := gene_advice(gene)):
+                self._remarks.append(f"{where}: {advice}")
         return self._criterion(test, _wording(value), where, name, negated=negated)
 
     def _criterion(self, test: Any, wording: str, where: str, name: str, *, negated: bool) -> Node:
@@ -266,13 +282,21 @@ class _NoQuestionError(Exception):
 
 
 def _plain(value: Any) -> tuple[str, bool]:
-    """A value as text, without the `!`, and whether it had one."""
+    """A value as text, without the `!`, and whether it had one.
+
+    Raises:
+        _NoQuestionError: it is a list or an object.
+    """
+    if isinstance(value, list | dict):
+        raise _NoQuestionError(f"`{json.dumps(value, ensure_ascii=False)}` is not one value")
     text = str(value).strip()
     return (text[1:].strip(), True) if text.startswith("!") else (text, False)
 
 
 def _clinical(key: str, stated: Any) -> tuple[Any, bool]:
     """The question of one key of a clinical object."""
+    if isinstance(stated, list | dict):
+        raise _NoQuestionError(f"clinical `{key}: {stated}` is no question of the language")
     text, negated = _plain(stated)
     folded = text.lower()
     if key == "age_numerical" and (bounds := limits(text)):
@@ -346,7 +370,7 @@ def _narrowing(key: str, text: str) -> _Object:
             return {"change": f"{residue} any"}
         if protein_change(text):
             return {"change": text}
-    if key == "exon" and text.isdigit():
+    if key == "exon" and text.isascii() and text.isdigit():
         return {"exons": (int(text),)}
     if key == "cnv_call" and folded in CALLS:
         return {"call": (CALLS[folded],)}
@@ -390,9 +414,12 @@ def to_ctml(trial: Trial) -> Imported:
     document = copy.deepcopy(trial.ctml) if trial.ctml else _skeleton(trial)
     remarks: list[str] = []
     in_words: list[str] = []
-    levels = {_key(level): level for level in _levels(document)}
+    # several levels can have one id, and then follow each other as the cohorts do
+    levels: dict[tuple[str, str], list[_Level]] = {}
+    for level in _levels(document):
+        levels.setdefault(_key(level), []).append(level)
     for cohort in trial.cohorts:
-        level = levels.get((cohort.level, cohort.level_id)) or levels[("arm", cohort.id)]
+        level = (levels.get((cohort.level, cohort.level_id)) or levels[("arm", cohort.id)]).pop(0)
         clause = _clause_of(cohort.criteria, negated=False)
         level.node["match"] = [clause] if clause else []
         for criterion in _unsayable(cohort.criteria, negated=False):
@@ -405,8 +432,11 @@ def to_ctml(trial: Trial) -> Imported:
 
 
 def _unsayable(node: Node, *, negated: bool) -> list[Criterion]:
+    """The criteria of what CTML cannot say."""
+    if _clause_of(node, negated=negated) is None:
+        return criteria_of(node)
     if isinstance(node, Criterion):
-        return [] if _clause_of(node, negated=negated) else [node]
+        return []
     turned = negated != (node.op == "none")
     return [criterion for member in node.members for criterion in _unsayable(member, negated=turned)]
 
@@ -442,11 +472,12 @@ def _clause_of(node: Node, *, negated: bool) -> _Object | None:
     if node.op == "at_least":
         raise CriteriaError(f"`at_least: {{n: {node.n}}}` cannot be said in CTML: write out the combinations")
     turned = negated != (node.op == "none")
-    parts = [clause for member in node.members if (clause := _clause_of(member, negated=turned))]
+    together = (node.op == "all") != negated if node.op != "none" else not negated
+    clauses = [_clause_of(member, negated=turned) for member in node.members]
+    # one of several of which one cannot be said would ask for more than the trial does
+    parts = [clause for clause in clauses if clause] if together or all(clauses) else []
     if not parts:
         return None
-    # nothing of several is: none of the first and none of the second ...
-    together = (node.op == "all") != negated if node.op != "none" else not negated
     return parts[0] if len(parts) == 1 else {"and" if together else "or": parts}
 
 
@@ -459,7 +490,7 @@ def _as_it_came(criterion: Criterion, *, negated: bool) -> _Object | None:
     for kind in ("clinical", "genomic") if value else ():
         try:
             asked = _genomic(value) if kind == "genomic" else _clinical(*next(iter(value.items())))
-        except _NoQuestionError:
+        except (_NoQuestionError, ValueError):
             continue
         if asked == (criterion.test, negated):
             return {kind: value}
@@ -469,13 +500,15 @@ def _as_it_came(criterion: Criterion, *, negated: bool) -> _Object | None:
 
 
 def _leaf_of(criterion: Criterion, *, negated: bool = False) -> _Object | None:
+    if not criterion.gating or criterion.within_days is not None or criterion.missing != "unknown":
+        return None
     test = criterion.test
     mark = "!" if negated else ""
     match test:
         case Age():
             said = comparison(_bounds(test))
             return {"clinical": {"age_numerical": mark + said}} if said else _both_bounds(test, "age_numerical", mark)
-        case Diagnosis(codes=(code,)) if code.startswith(oncotree.SYSTEM):
+        case Diagnosis(codes=(code,), histology=()) if code.startswith(oncotree.SYSTEM):
             return {"clinical": {"oncotree_primary_diagnosis": mark + code.partition("|")[2]}}
         case "female" | "male":
             return {"clinical": {"gender": mark + test.capitalize()}}
@@ -502,7 +535,11 @@ def _biomarker_of(test: Biomarker, mark: str) -> _Object | None:
         return {"clinical": {"tmb_numerical": mark + said}} if said else _both_bounds(test.tmb, "tmb_numerical", mark)
     if test.marker is not None:
         key = next((key for key, marker in MARKERS.items() if marker == test.marker), None)
-        return {"clinical": {key: f"{mark}{str(test.state).capitalize()}"}} if key and test.state != "low" else None
+        return (
+            {"clinical": {key: f"{mark}{str(test.state).capitalize()}"}}
+            if key and test.state in ("positive", "negative")
+            else None
+        )
     if test.mmr is not None:
         return {"genomic": {"mmr_status": f"{mark}MMR-{test.mmr.capitalize()}"}}
     if test.msi is not None:
@@ -520,8 +557,9 @@ def _variant_of(test: Biomarker, mark: str) -> _Object | None:
     category = _category(alteration, test)
     if category is None:
         return None
-    # what is absent is what is not there: the mark that turns a question around
-    mark = {"": "!", "!": ""}[mark] if test.state == "absent" else mark
+    if test.state == "absent":
+        # a negative result, which is more than that there is no positive one
+        said["wildtype"] = "true"
     said["variant_category"] = mark + category
     if test.change is not None:
         residue = any_change(test.change)

@@ -13,12 +13,13 @@ from typing import Any
 import polars as pl
 
 from spv_platform.trials.describe import describe
+from spv_platform.trials.evaluate import with_missing
 from spv_platform.trials.evidence import Facts
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.leaves import judge
 from spv_platform.trials.matchminer.records import Records
-from spv_platform.trials.model import Biomarker, Cohort, Criterion, Trial
-from spv_platform.trials.paths import Literal, Path, paths
+from spv_platform.trials.model import Biomarker, Cohort, Criterion, Node, Trial, gating_tree
+from spv_platform.trials.paths import Literal, Path, TooManyPathsError, paths
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ def match_documents(
         for cohort in trial.cohorts:
             if not include_closed and "closed" in (trial.status, cohort.status):
                 continue
-            for path in paths(cohort.criteria):
+            tree = gating_tree(cohort.criteria)
+            for path in _paths(tree, trial, cohort) if tree else ():
                 for literal in path:
-                    question = (literal.criterion.test, literal.criterion.within_days)
-                    if question not in answers:
-                        answers[question] = _answer(literal.criterion, facts)
-                found = [answers[(literal.criterion.test, literal.criterion.within_days)] for literal in path]
+                    if literal.criterion not in answers:
+                        answers[literal.criterion] = _answer(literal.criterion, facts)
+                found = [answers[literal.criterion] for literal in path]
                 for person, name in alive:
                     held = [_held(*each, person, closed_world) for each in zip(path, found, strict=True)]
                     if min(held) == MET:
@@ -88,6 +89,15 @@ def _alive(records: Records, *, include_deceased: bool) -> list[tuple[int, str]]
     return [(number, name) for number, name in enumerate(records.persons["person_id"]) if name not in gone]
 
 
+def _paths(tree: Node, trial: Trial, cohort: Cohort) -> list[Path]:
+    try:
+        return paths(tree)
+    except TooManyPathsError as error:
+        raise TooManyPathsError(
+            f"{trial.trial}: cohort {cohort.id}: {error}: divide it, or leave the trial out"
+        ) from None
+
+
 def _answer(criterion: Criterion, facts: Facts) -> _Answer:
     verdicts = judge(criterion.test, criterion.within_days, facts)
     met: dict[int, list[int]] = {}
@@ -96,7 +106,7 @@ def _answer(criterion: Criterion, facts: Facts) -> _Answer:
         weighed.person[weighed.judgement == MET], weighed.row[weighed.judgement == MET], strict=True
     ):
         met.setdefault(int(person), []).append(int(row))
-    return _Answer(verdicts.value.tolist(), met)
+    return _Answer(with_missing(criterion, verdicts).tolist(), met)
 
 
 def _held(literal: Literal, answer: _Answer, person: int, closed_world: bool) -> int:

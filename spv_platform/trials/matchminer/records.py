@@ -6,6 +6,7 @@ no time: they count whatever the day of evaluation, as there.
 
 import gzip
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -94,7 +95,19 @@ def _load(file: Path) -> Iterator[tuple[str, _Record]]:
             number += 1
             if not isinstance(record, dict):
                 raise RecordError(f"{file.name}: record {number}: not an object: export it again")
-            yield f"{file.name}: record {number}", record
+            yield f"{file.name}: record {number}", {name: _plain(value) for name, value in record.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A number in extended JSON as a number; what is not a number (NaN) is nothing."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, stated),) = value.items()
+        if kind in ("$numberInt", "$numberLong", "$numberDouble", "$numberDecimal"):
+            try:
+                value = float(stated)
+            except (TypeError, ValueError):
+                return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _id(value: Any, where: str) -> str:
