@@ -64,7 +64,7 @@ def _polarity(states: Block, places: Array | None = None, *, positive: bool, she
 
 
 def _liquid(facts: Block) -> Array:
-    return facts.flags("liquid", pl.col("liquid"))
+    return facts.array("liquid", lambda: pl.col("liquid"))
 
 
 def _marker_places(test: Biomarker, markers: Block) -> Array:
@@ -109,7 +109,9 @@ def _variant(test: Biomarker, facts: Facts) -> Judged:
     if len(absent):
         said = _absent(attributes, absent)
         # a tumour need not shed what it has: blood that lacks it proves nothing, unless it was the germline's
-        liquid = variants.flags("shed", pl.col("liquid") & pl.col("origin").ne_missing("germline"))[places[absent]]
+        liquid = variants.array("shed", lambda: pl.col("liquid") & pl.col("origin").ne_missing("germline"))[
+            places[absent]
+        ]
         said = np.where(said == NOT_MET, np.where(liquid | (test.gene == ANY_GENE), UNKNOWN, said), said)
         verdict[absent] = said
     return variants.judged(places, verdict)
@@ -122,10 +124,10 @@ def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attrib
     def allele() -> Array:
         columns = ("hgvs_protein", "hgvs_coding", "hgvs_genomic")
         some = pl.any_horizontal(pl.col(column).list.len().fill_null(0) > 0 for column in columns)
-        return variants.flags("allele", some)[places]
+        return variants.array("allele", lambda: some)[places]
 
     def pair() -> Array:
-        return variants.flags("pair", pl.col("genes").list.len().fill_null(0) > 1)[places]
+        return variants.array("pair", lambda: pl.col("genes").list.len().fill_null(0) > 1)[places]
 
     def one_of(column: str, wanted: tuple[Any, ...] | str | int | None, **more: bool) -> _Attribute:
         if wanted is None:

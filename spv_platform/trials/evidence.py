@@ -108,9 +108,9 @@ class Block:
         found: Array = self.keep(column, lambda: self._one(pl.col(column).cast(pl.Float64).fill_null(np.nan)))
         return found
 
-    def flags(self, name: str, value: pl.Expr) -> Array:
-        """An expression over the facts as an array, which is kept."""
-        found: Array = self.keep(("flags", name), lambda: self._one(value))
+    def array(self, name: str, value: Callable[[], pl.Expr]) -> Array:
+        """An expression over the facts as an array, which is kept; it is made when it is first asked for."""
+        found: Array = self.keep(("array", name), lambda: self._one(value()))
         return found
 
     def _one(self, value: pl.Expr) -> Array:

@@ -137,4 +137,4 @@ def _judge_hybridisation(state: str, polarity: int, stains: set[str | None]) -> 
 def _is_hybridisation(markers: Block) -> Array:
     known = [canonical_code(code) for code in table("markers")["her2_hybridisation"]]
     coded = pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
-    return markers.flags("her2 hybridisation", coded)
+    return markers.array("her2 hybridisation", lambda: coded)

@@ -95,16 +95,20 @@ def judge_therapy(test: Therapy, facts: Facts) -> Judged:
 
 def as_lasting(facts: Facts, medications: Block, places: Array, judgement: Array) -> Judged:
     """Exposures by the last moment on which they were going on: a window asks for that, not for their beginning."""
-    judged = medications.judged(places, judgement)
-    lasting = np.isin(judged.row, medications.row[np.flatnonzero(_lasts(medications))])
-    last = np.where(lasting, micros(facts.horizon) - 1, np.maximum(judged.end - 1, judged.start))
-    return replace(judged, start=np.where(judged.start == UNDATED, UNDATED, last))
+
+    def make() -> Array:
+        last = np.maximum(medications.end - 1, medications.start)
+        last = np.where(_lasts(medications), micros(facts.horizon) - 1, last)
+        return np.where(medications.start == UNDATED, UNDATED, last)
+
+    last: Array = medications.keep("last moments", make)
+    return replace(medications.judged(places, judgement), start=last[places])
 
 
 def _lasts(medications: Block) -> Array:
     """Whether an exposure has not ended: it has a beginning and no end, or its status says so."""
     no_end = pl.col("time_end").is_null() & pl.col("time_start").is_not_null()
-    return medications.flags("lasts", no_end | pl.col("status").is_in(_GOES_ON).fill_null(value=False))
+    return medications.array("lasts", lambda: no_end | pl.col("status").is_in(_GOES_ON).fill_null(value=False))
 
 
 def _places(medications: Block, names: frozenset[str]) -> tuple[Array, Array]:
@@ -114,7 +118,7 @@ def _places(medications: Block, names: frozenset[str]) -> tuple[Array, Array]:
     places = np.flatnonzero(np.isin(codes, [code for code, drugs in enumerate(found) if drugs]))
     others = frozenset(name for name, entry in table("drugs")["drugs"].items() if entry.get("other_uses"))
     only = np.array([drugs != frozenset() and not drugs <= others for drugs in found] + [False])
-    tied = medications.flags("tied", pl.col("cancers").list.len().fill_null(0) > 0)
+    tied = medications.array("tied", lambda: pl.col("cancers").list.len().fill_null(0) > 0)
     return places, only[codes[places]] | tied[places]
 
 

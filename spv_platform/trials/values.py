@@ -68,7 +68,7 @@ def judge_number(value: Array, limits: Range) -> Array:
 
 def _comparators(facts: Block) -> Array:
     signs = pl.col("comparator").fill_null("").replace_strict(_SIGNS, default=_NOT_UNDERSTOOD, return_dtype=pl.Int8)
-    return facts.flags("comparators", signs)
+    return facts.array("comparators", lambda: signs)
 
 
 def _converted(facts: Block, unit: str) -> Array:
