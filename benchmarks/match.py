@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,24 +126,27 @@ def _store(found: Evaluation, folder: Path) -> tuple[int, int]:
     """Write the rows as the platform stages them; how many pairs are approved, and how many are open."""
     folder.mkdir(exist_ok=True)
     gathered: list[pl.DataFrame] = []
-    approved = open_ = files = 0
+    approved = open_ = 0
 
-    def write(table: DerivedTable, rows: pl.DataFrame) -> None:
-        nonlocal files
-        files += 1
-        target = folder / f"{table.name}-{files}.parquet"
+    def write(table: DerivedTable, number: int, rows: pl.DataFrame) -> None:
+        target = folder / f"{table.name}-{number}.parquet"
         stamp(table, rows, AS_OF, 1).write_parquet(target, compression="zstd", compression_level=1)
 
-    for frame in found.cohort_frames():
-        gathered.append(frame)
-        approved += int(frame["approved"].sum())
-        open_ += int((frame["verdict"] == "needs_information").sum())
-        if sum(each.height for each in gathered) >= _ROWS_PER_FILE:
-            write(COHORT_VERDICT, pl.concat(gathered))
-            gathered = []
-    if gathered:
-        write(COHORT_VERDICT, pl.concat(gathered))
-    write(CRITERION_RESULT, found.criteria)
+    # files are written beside the work, as the platform does
+    with ThreadPoolExecutor(1) as pool:
+        written = []
+        for frame in found.cohort_frames():
+            gathered.append(frame)
+            approved += int(frame["approved"].sum())
+            open_ += int((frame["verdict"] == "needs_information").sum())
+            if sum(each.height for each in gathered) >= _ROWS_PER_FILE:
+                written.append(pool.submit(write, COHORT_VERDICT, len(written), pl.concat(gathered)))
+                gathered = []
+        if gathered:
+            written.append(pool.submit(write, COHORT_VERDICT, len(written), pl.concat(gathered)))
+        written.append(pool.submit(write, CRITERION_RESULT, 0, found.criteria))
+        for each in written:
+            each.result()
     return approved, open_
 
 

@@ -324,9 +324,14 @@ class Matcher:
         # what an opted-out person's record says is not looked at
         willing = persons.filter(pl.col("state") != 1).select("person_id")
         ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
-        answers = {
-            question: judge(test, days, ready, of) for question in self._questions for test, days, of in [question]
-        }
+        judged: dict[Question, Verdicts] = {}
+        answers = {}
+        for test, days, of in self._questions:
+            # where nobody's facts are told apart by it, the cancer makes no other question
+            bound = of if of and ready.of_other_cancers(of) is not None else ()
+            if (test, days, bound) not in judged:
+                judged[test, days, bound] = judge(test, days, ready, bound)
+            answers[test, days, of] = judged[test, days, bound]
         return Evaluation(persons, ready, self._cohorts, answers)
 
 
