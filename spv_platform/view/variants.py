@@ -33,7 +33,9 @@ def facts_of_variants(rows: pl.DataFrame) -> list[pl.DataFrame]:
     found = rows
     for extra in (
         genes.group_by("_row").agg(
-            genes=pl.col("symbol").drop_nulls().unique().sort(), gene_ids=pl.col("id").drop_nulls().unique().sort()
+            genes=pl.col("symbol").drop_nulls().unique().sort(),
+            gene_ids=pl.col("id").drop_nulls().unique().sort(),
+            _disagrees=pl.col("disagrees").any(),
         ),
         _hgvs(parts),
         _first(parts, "origin", lookup("value", "origin")),
@@ -46,7 +48,13 @@ def facts_of_variants(rows: pl.DataFrame) -> list[pl.DataFrame]:
     found = found.with_columns(*(pl.col(name).fill_null([]) for name in _LISTS), _polarity=_polarity()).with_columns(
         alteration=_alteration()
     )
-    return [_facts(one) for one in _one_gene_each(found, genes)]
+    return [_facts(_doubted(one)) for one in _one_gene_each(found, genes)]
+
+
+def _doubted(rows: pl.DataFrame) -> pl.DataFrame:
+    """A variant of a gene whose number and symbol name two genes is neither present nor absent."""
+    doubt = pl.col("_disagrees").fill_null(value=False) & pl.col("_polarity").is_not_null()
+    return rows.with_columns(_polarity=pl.when(doubt).then(pl.lit("indeterminate")).otherwise("_polarity"))
 
 
 def _facts(rows: pl.DataFrame) -> pl.DataFrame:
@@ -82,7 +90,7 @@ def _parts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _genes(parts: pl.DataFrame) -> pl.DataFrame:
-    """`_row`, `symbol`, `id` of every gene named; HGNC's own number decides over the display beside it."""
+    """`_row`, `symbol`, `id` of every gene named, and whether the symbol beside an HGNC number is another gene's."""
     studied = parts.filter(pl.col("part") == "gene")
     coded = studied.select("_row", coding="value").filter(pl.col("coding").list.len() > 0).explode("coding")
     alias = alias_key(pl.col("coding"))
@@ -96,11 +104,10 @@ def _genes(parts: pl.DataFrame) -> pl.DataFrame:
     # HGNC symbols are upper case but for "orf": senders are not as careful.
     spelt = pl.when(text.str.contains(r"^C\d+orf\d+$")).then(text).otherwise(text.str.to_uppercase())
     symbol = spelt.replace(table("gene_old"))
+    numbered = pl.col("id").replace_strict(known, default=None, return_dtype=pl.String)
+    named_so = pl.when(text.str.contains(_SYMBOL)).then(symbol)
     return pl.concat([coded, named]).with_columns(
-        symbol=pl.coalesce(
-            pl.col("id").replace_strict(known, default=None, return_dtype=pl.String),
-            pl.when(text.str.contains(_SYMBOL)).then(symbol),
-        )
+        symbol=pl.coalesce(numbered, named_so), disagrees=(numbered != named_so).fill_null(value=False)
     )
 
 
@@ -175,11 +182,11 @@ def _one_gene_each(rows: pl.DataFrame, genes: pl.DataFrame) -> list[pl.DataFrame
     )
     each = (
         rows.filter(negatives)
-        .drop("genes", "gene_ids")
+        .drop("genes", "gene_ids", "_disagrees")
         .join(
             genes.filter(pl.col("symbol").is_not_null())
             .group_by("_row", "symbol")
-            .agg(gene_ids=pl.col("id").drop_nulls().unique().sort()),
+            .agg(gene_ids=pl.col("id").drop_nulls().unique().sort(), _disagrees=pl.col("disagrees").any()),
             on="_row",
         )
         .with_columns(genes=pl.concat_list("symbol"))

@@ -144,3 +144,13 @@ def test_an_implication_is_no_finding() -> None:
 
 def test_a_gene_by_an_earlier_symbol_is_the_gene() -> None:
     assert only(facts(variant(part("48018-6", valueString="HER2"))), "variant")["genes"] == ["ERBB2"]
+
+
+def test_a_gene_whose_number_and_symbol_disagree_is_neither_present_nor_absent() -> None:
+    assert only(facts(variant(gene("HGNC:3236", "KRAS"))), "variant")["polarity"] == "indeterminate"
+    assert only(facts(variant(gene("HGNC:3236", "EGFR"))), "variant")["polarity"] == "present"
+    # the name of the gene is no symbol, and an earlier symbol is the gene
+    assert (
+        only(facts(variant(gene("HGNC:3430", "erb-b2 receptor tyrosine kinase 2"))), "variant")["polarity"] == "present"
+    )
+    assert only(facts(variant(gene("HGNC:3430", "HER2"))), "variant")["polarity"] == "present"
