@@ -23,12 +23,18 @@ def _rows() -> list[dict[str, str]]:
 
 @cache
 def _above() -> dict[str, tuple[str, ...]]:
-    """Each code -> itself and its ancestors."""
+    """Each code -> itself and its ancestors.
+
+    Raises:
+        ValueError: a node is its own ancestor.
+    """
     parents = {row["code"]: row["parent"] for row in _rows()}
     found: dict[str, tuple[str, ...]] = {}
     for code in parents:
         line, at = [], code
         while at:
+            if at in line:
+                raise ValueError(f"oncotree.csv: {at} is its own ancestor: correct its parent")
             line.append(at)
             at = parents[at]
         found[code] = tuple(line)
@@ -68,6 +74,6 @@ def close_to(name: str) -> str | None:
     """The name in the tree that a misspelt one most likely means, if any."""
     import difflib
 
-    known = {row["name"].casefold(): row["name"] for row in _rows()} | {n.casefold(): n for n in _named()}
+    known = {name: name for name in _named()} | {row["name"].casefold(): row["name"] for row in _rows()}
     found = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.85)
     return known[found[0]] if found else None
