@@ -182,7 +182,7 @@ def convert(file: Path, form: str) -> None:
     import yaml
 
     from spv_platform.trials.criteria import to_document
-    from spv_platform.trials.matchminer.ctml import to_ctml
+    from spv_platform.trials.matchminer.exporting import to_ctml
 
     trial, remarks = _read(file)
     if form == "ctml":

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from spv_platform.cli import spv
 from spv_platform.trials.criteria import CriteriaError, from_document, to_document
-from spv_platform.trials.matchminer.ctml import parse_ctml, to_ctml
+from spv_platform.trials.matchminer.ctml import parse_ctml
 from spv_platform.trials.matchminer.documents import match_documents
+from spv_platform.trials.matchminer.exporting import to_ctml
 from spv_platform.trials.matchminer.records import RecordError, read_records
 
 CORPUS = Path(os.environ.get("SPV_CORPUS", Path(__file__).parents[3] / "shared" / "corpus")) / "matchminer"
