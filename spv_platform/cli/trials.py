@@ -1,5 +1,6 @@
 """`spv trials`: criteria files and registry studies."""
 
+import getpass
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -127,7 +128,7 @@ def _match_files(
 def _match_tenant(tenant: str, trials_: "list[Trial]", day: date) -> Iterator[dict[str, Any]]:
     from spv_platform.pipeline.trying import try_criteria
 
-    return try_criteria(open_platform(), tenant, trials_, day)
+    return try_criteria(open_platform(), tenant, trials_, day, who=getpass.getuser())
 
 
 def _trials(paths: tuple[Path, ...]) -> "list[Trial]":
@@ -230,8 +231,6 @@ def explain(person: str, trial: str, tenant: str, source: str, as_of: datetime |
 
     Without --as-of it also says when a verdict will change by itself. Shows PHI; the access is audited.
     """
-    import getpass
-
     import polars as pl
 
     from spv_platform.pipeline.persons import look_up
@@ -261,7 +260,7 @@ def whatif(files: tuple[Path, ...], tenant: str, as_json: bool) -> None:
     """Say what would change if the criteria of FILES took the place of those in force. Nothing is stored."""
     from spv_platform.pipeline.trying import compare_criteria
 
-    rows = compare_criteria(open_platform(), tenant, _trials(files), date.today())
+    rows = compare_criteria(open_platform(), tenant, _trials(files), date.today(), who=getpass.getuser())
     shown = rows if as_json else [{name: _shown(value) for name, value in row.items()} for row in rows]
     emit_rows(shown, as_json, "nothing to compare")
 
@@ -274,7 +273,7 @@ def next_tests(tenant: str, limit: int, as_json: bool) -> None:
     """List who is one test away: which single result could make how many cohorts possible."""
     from spv_platform.pipeline.trying import next_tests as found
 
-    rows = found(open_platform(), tenant, [], date.today())[:limit]
+    rows = found(open_platform(), tenant, [], date.today(), who=getpass.getuser())[:limit]
     shown = rows if as_json else [{name: _shown(value) for name, value in row.items()} for row in rows]
     emit_rows(shown, as_json, "nobody is one test away")
 

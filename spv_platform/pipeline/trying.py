@@ -8,7 +8,7 @@ from typing import Any
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
 from spv_platform.identity.link import record_id
-from spv_platform.ledger import criteria, records, tenants
+from spv_platform.ledger import audit, criteria, records, tenants
 from spv_platform.ledger.db import today
 from spv_platform.pipeline.criteria import load_criteria
 from spv_platform.pipeline.opting_out import opted_out
@@ -20,7 +20,9 @@ from spv_platform.trials.evaluate import POTENTIALLY_ELIGIBLE, Matcher
 from spv_platform.trials.model import Trial, criteria_of
 
 
-def compare_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: date) -> list[dict[str, Any]]:
+def compare_criteria(
+    platform: Platform, tenant: str, trials: list[Trial], as_of: date, *, who: str
+) -> list[dict[str, Any]]:
     """What would change if these criteria took the place of those in force of the same trials.
 
     Returns:
@@ -35,7 +37,9 @@ def compare_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of
     in_force, _ = load_criteria(version.documents) if version else ([], {})
     names = {trial.trial for trial in trials}
     before_trials = [trial for trial in in_force if trial.trial in names]
-    sides = [list(try_criteria(platform, tenant, side, as_of)) if side else [] for side in (before_trials, trials)]
+    sides = [
+        list(try_criteria(platform, tenant, side, as_of, who=who)) if side else [] for side in (before_trials, trials)
+    ]
     cohorts = {
         (trial.trial, cohort.id) for side in (before_trials, trials) for trial in side for cohort in trial.cohorts
     }
@@ -61,7 +65,7 @@ def compare_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of
     return rows
 
 
-def next_tests(platform: Platform, tenant: str, trials: list[Trial], as_of: date) -> list[dict[str, Any]]:
+def next_tests(platform: Platform, tenant: str, trials: list[Trial], as_of: date, *, who: str) -> list[dict[str, Any]]:
     """Which single result would decide how many cohorts, per person: those who are one answer away.
 
     Returns:
@@ -81,7 +85,7 @@ def next_tests(platform: Platform, tenant: str, trials: list[Trial], as_of: date
         for criterion in criteria_of(cohort.criteria)
     }
     found: dict[tuple[str, str], list[str]] = {}
-    for row in try_criteria(platform, tenant, trials, as_of):
+    for row in try_criteria(platform, tenant, trials, as_of, who=who):
         if row["answers_needed"] != 1:
             continue
         for question in dict.fromkeys(words[row["trial"], name] for name in row["missing"]):
@@ -118,7 +122,9 @@ def changes_ahead(platform: Platform, tenant: str, view: Mapping[str, Any], tria
     return next_changes(opted_out(platform, tenant, facts), facts, wanted, studies, as_of)
 
 
-def try_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: date) -> Iterator[dict[str, Any]]:
+def try_criteria(
+    platform: Platform, tenant: str, trials: list[Trial], as_of: date, *, who: str
+) -> Iterator[dict[str, Any]]:
     """The persons and cohorts that nothing speaks against, slice by slice.
 
     Args:
@@ -126,6 +132,7 @@ def try_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: da
         tenant: whose persons.
         trials: the criteria; without any, those in force.
         as_of: the day of evaluation.
+        who: for the audit trail: it shows which persons would qualify.
 
     Yields:
         Rows of `Evaluation.cohorts`, without those that are not eligible.
@@ -136,6 +143,8 @@ def try_criteria(platform: Platform, tenant: str, trials: list[Trial], as_of: da
     with platform.db.transaction() as cur:
         if tenant not in tenants.tenants(cur):
             raise UsageError(f"there is no tenant {tenant}: `spv tenant list` shows them")
+        names = ", ".join(trial.trial for trial in trials) or "criteria in force"
+        audit.write(cur, who, "trials try", tenant, names)
         version = criteria.newest(cur)
     in_force, studies = load_criteria(version.documents) if version else ([], {})
     if not (trials or in_force):

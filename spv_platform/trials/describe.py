@@ -83,21 +83,14 @@ def _biomarker(test: Biomarker) -> str:
         f"copies {_range(test.copy_number)}" if test.copy_number else None,
         f"allele frequency {_range(test.vaf)}" if test.vaf else None,
     ]
-    words = (
-        *(
-            test.gene or test.marker,
-            test.change,
-            _either(test.alteration),
-            _either(test.consequence),
-            _either(test.call),
-        ),
-        *(test.zygosity, test.function, test.origin, *narrowed, test.state),
-    )
-    return " ".join(word.replace("_", " ") for word in words if word)
+    classes = (_either(test.alteration), _either(test.consequence), _either(test.call))
+    words = (test.gene or test.marker, test.change, *classes, test.zygosity, test.function, test.origin, *narrowed)
+    return " ".join(word for word in (*words, test.state) if word)
 
 
 def _either(values: tuple[str, ...] | str | None) -> str | None:
-    return " or ".join(values) if isinstance(values, tuple) else values
+    names = (values,) if isinstance(values, str) else values or ()
+    return " or ".join(name.replace("_", " ") for name in names) or None
 
 
 def _range(limits: Range | Age | Lab | None) -> str:

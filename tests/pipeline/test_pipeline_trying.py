@@ -56,23 +56,26 @@ def today():
 
 def test_criteria_are_tried_on_the_persons_of_a_tenant_and_nothing_is_stored(world):
     before = world.rows("SELECT count(*) FROM ops.publication")
-    rows = list(try_criteria(world.platform, TENANT, [parse_trial(ADULTS, "t")], today()))
+    rows = list(try_criteria(world.platform, TENANT, [parse_trial(ADULTS, "t")], today(), who="me"))
     assert rows
     assert {(row["trial"], row["cohort"]) for row in rows} == {("NCT00000001", "adults")}
     assert world.rows("SELECT count(*) FROM ops.publication") == before
+    assert ("me", TENANT, "NCT00000001") in world.rows(
+        "SELECT who, tenant, what FROM ops.audit WHERE action = 'trials try'"
+    )
 
 
 def test_what_would_change_is_told_by_cohort_with_who_comes_and_who_goes(world):
     approved = {row[0] for row in world.rows("SELECT DISTINCT trial FROM ops.approval WHERE status = 'approved'")}
     (trial,) = sorted(approved)[:1]
     nobody = f"trial: {trial}\ncohorts: [{{id: A, criteria: {{all: [{{id: old, age: {{min: 130}}}}]}}}}]"
-    rows = compare_criteria(world.platform, TENANT, [parse_trial(nobody, "t")], today())
+    rows = compare_criteria(world.platform, TENANT, [parse_trial(nobody, "t")], today(), who="me")
     assert sum(len(row["lost"]) for row in rows) == sum(row["eligible"] for row in rows) > 0
     assert sum(row["eligible_then"] for row in rows) == 0
 
 
 def test_who_is_one_test_away_is_listed_with_the_result_that_would_decide(world):
-    rows = next_tests(world.platform, TENANT, [], today())
+    rows = next_tests(world.platform, TENANT, [], today(), who="me")
     assert rows
     assert all(row["cohorts"] == len(row["of"]) >= 1 and row["asks"] for row in rows)
     assert [row["cohorts"] for row in rows] == sorted((row["cohorts"] for row in rows), reverse=True)
@@ -80,7 +83,7 @@ def test_who_is_one_test_away_is_listed_with_the_result_that_would_decide(world)
 
 def test_a_tenant_or_criteria_that_are_not_there_are_said_to_be_missing(world):
     with pytest.raises(UsageError, match="there is no tenant"):
-        list(try_criteria(world.platform, "nowhere", [], today()))
+        list(try_criteria(world.platform, "nowhere", [], today(), who="me"))
 
 
 def test_an_explanation_of_then_is_what_was_published_then(world, command):
