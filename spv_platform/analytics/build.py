@@ -12,11 +12,11 @@ from spv_platform.analytics.tables import BIOMARKER, COHORT_SUMMARY, DIAGNOSIS, 
 #: Columns of the view that are read; the others are not even opened.
 VIEW_COLUMNS = (
     "person_id", "records", "gender", "birth_date_start", "birth_date_end", "deceased", "encounter_count",
-    "last_encounter", "cancers", "metastases", "problems", "variants", "tumor_markers", "tmb", "msi", "stages", "ecog",
-    "karnofsky", "latest_results",
+    "last_encounter", "cancers", "metastases", "problems", "variants", "tumor_markers", "tmb", "msi", "mmr", "stages",
+    "ecog", "karnofsky", "latest_results",
 )  # fmt: skip
 _DIAGNOSES = {"cancers": "cancer", "metastases": "metastasis", "problems": "problem"}
-_BIOMARKERS = {"variants": "variant", "tumor_markers": "marker", "tmb": "tmb", "msi": "msi"}
+_BIOMARKERS = {"variants": "variant", "tumor_markers": "marker", "tmb": "tmb", "msi": "msi", "mmr": "mmr"}
 _RESULTS = {"latest_results": "lab", "stages": "stage", "ecog": "ecog", "karnofsky": "karnofsky"}
 _SEXES = ("female", "male", "other", "unknown")
 _NO_ZIP_USES = ("old", "billing")

@@ -43,8 +43,8 @@ _WEIGHED = tuple(
     f"patient_view.{column}"
     for column in (
         *("gender", "birth_sex", "birth_date", "deceased", "opted_out", "problems", "cancers", "metastases", "stages"),
-        *("tnm", "ecog", "karnofsky", "tumor_markers", "variants", "regions_studied", "tmb", "msi", "medications"),
-        *("allergies", "procedures", "immunizations", "latest_results"),
+        *("tnm", "ecog", "karnofsky", "tumor_markers", "variants", "regions_studied", "tmb", "msi", "mmr"),
+        *("medications", "allergies", "procedures", "immunizations", "latest_results"),
     )
 )
 

@@ -14,7 +14,7 @@ _ALTERATION = {"copy_number_gain": "copy number gain", "copy_number_loss": "copy
 #: Section title -> columns of the view, in the order of reading.
 _SECTIONS = {
     "Cancer": ("cancers", "metastases", "stages", "tnm", "ecog", "karnofsky"),
-    "Biomarkers": ("tumor_markers", "variants", "regions_studied", "tmb", "msi"),
+    "Biomarkers": ("tumor_markers", "variants", "regions_studied", "tmb", "msi", "mmr"),
     "Problems": ("problems",),
     "Medications": ("medications",),
     "Allergies": ("allergies",),
@@ -29,6 +29,7 @@ _NOUN = {
     "regions_studied": "genes tested",
     "tmb": "tumour mutational burden",
     "msi": "microsatellite instability",
+    "mmr": "mismatch repair deficiency",
 }
 
 
@@ -77,7 +78,7 @@ def _finding(column: str, fact: Mapping[str, Any]) -> str:
         return f"{_NOUN[column]}: {', '.join(fact['genes']) or 'not stated'}"
     noun, name = _NOUN.get(column), fact["display"] or (fact["codes"] or [None])[0]
     subject = ": ".join(filter(None, (noun, name))) or "not named"
-    if column in ("ecog", "karnofsky", "tmb", "msi"):
+    if column in ("ecog", "karnofsky", "tmb", "msi", "mmr"):
         subject = _NOUN[column]
     value = ("absent" if fact["polarity"] == "absent" else "") if column in _DIAGNOSES else _value(fact)
     state = f" [{fact['status']}]" if column in ("cancers", "problems", "medications") and fact["status"] else ""

@@ -18,6 +18,7 @@ USABLE = ("final", "amended", "corrected")
 
 _MARKER_PROFILE = r"/mcode-tumor-marker(?:-test)?(?:\||$)"
 _HISTORY_PROFILE = r"/mcode-history-of-metastatic-cancer(?:\||$)"
+_MISMATCH_REPAIR = r"(?i)\bmismatch repair\b(?:.*\b(?:status|protein|deficien|expression|interpretation))?"
 _ABSENT_REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason|"
 _TNM_CATEGORY = r"\b((?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)(?:\(\w+\))?)"
 #: Column of a component -> column of an Observation that means the same.
@@ -52,6 +53,8 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
     kind = pl.coalesce(
         pl.when(_has_profile(_HISTORY_PROFILE)).then(pl.lit("metastasis")),
         lookup("code", "observation"),
+        # no code is known to us for all four proteins together, but what the test is called
+        pl.when(_called(_MISMATCH_REPAIR)).then(pl.lit("mmr")),
         pl.when(_has_profile(_MARKER_PROFILE)).then(pl.lit("tumor_marker")).otherwise(pl.lit("lab")),
     )
     rows = live(rows).with_columns(
@@ -75,6 +78,12 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 def _has_profile(pattern: str) -> pl.Expr:
     return pl.col("profiles").list.eval(pl.element().str.contains(pattern)).list.any().fill_null(False)
+
+
+def _called(pattern: str) -> pl.Expr:
+    return pl.any_horizontal(
+        name.str.contains(pattern).fill_null(value=False) for name in (display("code"), pl.col("code_text"))
+    )
 
 
 def _has_reason() -> pl.Expr:
@@ -128,12 +137,14 @@ def polarity(words: pl.Expr) -> pl.Expr:
     word = words.str.to_lowercase().str.replace(r"\s*\([a-z ]+\)$", "").str.strip_chars()
     yes = pl.when(pl.col("value_boolean")).then(pl.lit("present")).otherwise(pl.lit("absent"))
     msi = word.replace_strict(table("msi_word"), default=None, return_dtype=pl.String)
+    mmr = word.replace_strict(table("mmr_word"), default=None, return_dtype=pl.String)
     of_value = every("value_concept", "polarity")
     said = pl.coalesce(
         pl.when(of_value.list.n_unique() == 1).then(of_value.list.first()),
         pl.when(of_value.list.n_unique() > 1).then(pl.lit("indeterminate")),
         word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String),
         pl.when(pl.col("_kind") == "msi").then(msi),
+        pl.when(pl.col("_kind") == "mmr").then(mmr),
         pl.when(pl.col("value_boolean").is_not_null()).then(yes),
     )
     in_words = word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String)

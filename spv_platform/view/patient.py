@@ -26,6 +26,7 @@ _LISTS: dict[str, tuple[str, dict[str, pl.DataType], bool]] = {
     "regions_studied": ("region_studied", VARIANT, True),
     "tmb": ("tmb", FACT, True),
     "msi": ("msi", FACT, True),
+    "mmr": ("mmr", FACT, True),
     "medications": ("medication", FACT, False),
     "allergies": ("allergy", FACT, True),
     "procedures": ("procedure", FACT, True),

@@ -199,6 +199,7 @@ COLUMNS: tuple[DerivedColumn, ...] = (
     DerivedColumn("regions_studied", _list(VARIANT), "Genes that were tested, latest first.", sources=_VARIANT_SOURCES),
     _facts("tmb", "Tumour mutational burden", _OBSERVATION),
     _facts("msi", "Microsatellite instability; polarity present: high", _OBSERVATION),
+    _facts("mmr", "Mismatch repair by immune stain; polarity present: deficient", _OBSERVATION),
     _facts("medications", "Drugs ordered, stated, dispensed and administered; the status says which", _MEDICATION),
     _facts("allergies", "Allergies and intolerances that are not resolved; value: the criticality", _ALLERGY),
     _facts("procedures", "Procedures done", _PROCEDURE),

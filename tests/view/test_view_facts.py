@@ -409,3 +409,13 @@ def test_a_result_about_a_relative_is_not_the_patients() -> None:
     er = observation(concept(LOINC, "16112-5", "ER"), valueCodeableConcept=concept(SCT, "10828004"))
     assert only(facts(er), "tumor_marker")["usable"]
     assert not only(facts({**er, "focus": [{"reference": "RelatedPerson/mother"}]}), "tumor_marker")["usable"]
+
+
+@pytest.mark.parametrize(
+    ("said", "polarity"),
+    [("Deficient (dMMR)", "present"), ("Proficient", "absent"), ("Intact", "absent"), ("See note", None)],
+)
+def test_mismatch_repair_is_known_by_what_the_test_is_called(said: str, polarity: str | None) -> None:
+    code = {"text": "Mismatch repair (MMR) protein status"}
+    found = facts(observation(code, valueCodeableConcept={"coding": [{"display": said}]}))
+    assert only(found, "mmr")["polarity"] == polarity

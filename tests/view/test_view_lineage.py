@@ -70,6 +70,15 @@ _REST = [
         "code": _CODED,
         "stage": [{"summary": {"coding": [{"display": "Stage IV"}]}}],
     },
+    {
+        "resourceType": "Observation",
+        "id": "g",
+        "status": "final",
+        "subject": _SUBJECT,
+        "code": {"text": "Mismatch repair protein expression"},
+        "valueCodeableConcept": {"coding": [{"display": "Deficient (dMMR)"}]},
+        "effectiveDateTime": "2020-01-07",
+    },
 ]
 
 
