@@ -313,7 +313,7 @@ def _of_specimens(facts: pl.DataFrame) -> pl.DataFrame:
         key.alias("specimen"),
         *(pl.col(name).alias(f"_{name}") for name in _TIMES),
         _liquid=_is_liquid(),
-    ).unique(["person_id", "source", "specimen"], keep="any", maintain_order=True)
+    ).unique(["person_id", "source", "specimen"], keep="first", maintain_order=True)
     undated = pl.col("time_start").is_null()
     own = {name: pl.when(undated).then(f"_{name}").otherwise(name) for name in _TIMES}
     joined = facts.join(taken, on=["person_id", "source", "specimen"], how="left", maintain_order="left")
