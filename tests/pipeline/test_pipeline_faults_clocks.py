@@ -44,7 +44,8 @@ def shift(patch: pytest.MonkeyPatch, seconds: float) -> None:
             patch.setattr(module, "datetime", Shifted)
 
 
-@pytest.mark.parametrize("name", ["an hour back", pytest.param("a day ahead", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIFTS)
 def test_work_on_a_host_whose_clock_is_wrong_comes_to_the_same(bench, monkeypatch, name):
     expected, _ = bench.undisturbed()  # first, so that everything is imported when the clock is set
     disturbed = bench.disturbed()
