@@ -1,6 +1,6 @@
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spv_platform.fhir.elements_seen import ElementsSeen
@@ -36,6 +36,7 @@ def seen(*resources):
     return elements.paths
 
 
+@settings(deadline=None)
 @given(st.lists(RESOURCES, min_size=1, max_size=4))
 def test_the_paths_of_a_resource_do_not_depend_on_what_the_process_has_seen_before(resources):
     assert seen(*resources) == {("Basic", path) for resource in resources for path in paths(resource)}

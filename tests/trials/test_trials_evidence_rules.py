@@ -1,7 +1,7 @@
 """HER2, therapies, specimens, the cancer that a fact belongs to, and what missing means."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trials_facts import fact, run, trial_of, verdict
 
@@ -108,6 +108,7 @@ def test_therapies_are_exposures_and_lines_are_counted_by_a_rule(asked, facts, e
     assert verdict({"therapy": asked}, *facts) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 400), st.sampled_from(["a", "b", "c", "d"])), min_size=1, max_size=8))
 def test_lines_do_not_depend_on_the_order_and_do_not_grow_by_repetition(taken):
     exposures = [(day * DAY, frozenset({name})) for day, name in taken]
