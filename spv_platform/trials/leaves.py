@@ -51,6 +51,8 @@ from spv_platform.trials.terms import code_matches, fold_code, plausible_range
 from spv_platform.trials.therapies import as_lasting, judge_therapy
 from spv_platform.trials.values import judge_quantity
 
+#: Clinical states of a condition that is over.
+_PAST = ("resolved", "inactive", "remission")
 MAX_AGE = 125  # years; an older birth date is a placeholder
 
 
@@ -186,6 +188,10 @@ def _finding(test: Finding, facts: Facts) -> Judged:
     polarity = found.polarity()[places]
     # most findings are recorded because they are there
     polarity = np.where(polarity == NOT_STATED, MET, polarity)
+    if test.kind == "condition":
+        # what has passed may come again, and may be what the protocol means: that is for people to say
+        past = found.array("past", lambda: pl.col("status").is_in(_PAST).fill_null(value=False))[places]
+        polarity = np.where(past & (polarity == MET), UNKNOWN, polarity)
     said = polarity if one_thing else np.maximum(polarity, UNKNOWN)
     return as_lasting(facts, found, places, said) if test.kind == "medication" else found.judged(places, said)
 

@@ -232,6 +232,13 @@ def test_a_therapy_of_another_cancer_does_not_count_and_a_later_death_neither():
     assert run(asked, [*both, drug("Cisplatin"), died]).cohorts["verdict"].item() == "potentially_eligible"
 
 
+def test_a_condition_that_is_over_is_for_people_to_weigh():
+    asked = {"finding": {"kind": "condition", "codes": ["sct|1"]}}
+    hepatitis = {"codes": ["http://snomed.info/sct|1"], "polarity": "present"}
+    assert verdict(asked, fact("condition", "2020-01-01", **hepatitis, status="active")) == "MET"
+    assert verdict(asked, fact("condition", "2020-01-01", **hepatitis, status="resolved")) == "UNKNOWN"
+
+
 def test_what_missing_means_is_the_protocols_to_say():
     asked = {"finding": {"kind": "condition", "codes": ["sct|1"]}}
     assert verdict(asked) == "UNKNOWN"
