@@ -97,10 +97,13 @@ def form_rematches(platform: Platform) -> int:
     return len(names)
 
 
-def load_criteria(documents: dict[str, Any]) -> tuple[list[Trial], dict[str, Study]]:
-    """The trials and the registry's studies (by NCT id) of a stored version."""
-    studies = msgspec.convert(documents["studies"], list[Study])
-    return [from_document(document) for document in documents["trials"]], {study.nct_id: study for study in studies}
+def load_criteria(version: criteria.CriteriaVersion | None) -> tuple[list[Trial], dict[str, Study]]:
+    """The trials and the registry's studies (by NCT id) of a stored version; before the first there are none."""
+    if version is None:
+        return [], {}
+    studies = msgspec.convert(version.documents["studies"], list[Study])
+    trials = [from_document(document) for document in version.documents["trials"]]
+    return trials, {study.nct_id: study for study in studies}
 
 
 def _listing(platform: Platform) -> list[tuple[str, str]]:
@@ -129,9 +132,7 @@ def cohort_rows(platform: Platform) -> list[dict[str, Any]]:
     """Every cohort of the criteria in force: trial, cohort, title, its own status and the registry's."""
     with platform.db.transaction() as cur:
         version = criteria.newest(cur)
-    if version is None:
-        return []
-    trials, studies = load_criteria(version.documents)
+    trials, studies = load_criteria(version)
     return [
         {
             "trial": trial.trial,

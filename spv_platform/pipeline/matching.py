@@ -55,7 +55,7 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
     claim = holding.claim
     with platform.db.transaction() as cur:
         version, as_of = criteria.newest(cur), today(cur)
-    trials, studies = load_criteria(version.documents) if version else ([], {})
+    trials, studies = load_criteria(version)
     published = TenantReader(platform, claim.tenant, prepared.before)
     measured: list[pl.DataFrame] = []
     all_verdicts: list[Verdict] = []

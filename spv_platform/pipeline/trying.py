@@ -34,7 +34,7 @@ def compare_criteria(
     """
     with platform.db.transaction() as cur:
         version = criteria.newest(cur)
-    in_force, _ = load_criteria(version.documents) if version else ([], {})
+    in_force, _ = load_criteria(version)
     names = {trial.trial for trial in trials}
     before_trials = [trial for trial in in_force if trial.trial in names]
     sides = [
@@ -77,7 +77,7 @@ def next_tests(platform: Platform, tenant: str, trials: list[Trial], as_of: date
     """
     with platform.db.transaction() as cur:
         version = criteria.newest(cur)
-    asked_of = trials or (load_criteria(version.documents)[0] if version else [])
+    asked_of = trials or load_criteria(version)[0]
     words = {
         (trial.trial, criterion.id): asks(criterion)
         for trial in asked_of
@@ -111,7 +111,7 @@ def changes_ahead(platform: Platform, tenant: str, view: Mapping[str, Any], tria
     """
     with platform.db.transaction() as cur:
         version, as_of = criteria.newest(cur), today(cur)
-    in_force, studies = load_criteria(version.documents) if version else ([], {})
+    in_force, studies = load_criteria(version)
     wanted = next((each for each in in_force if each.trial == trial), None)
     if wanted is None:
         raise UsageError(f"there are no criteria of {trial}: `spv trials list` shows those that are in force")
@@ -146,7 +146,7 @@ def try_criteria(
         names = ", ".join(trial.trial for trial in trials) or "criteria in force"
         audit.write(cur, who, "trials try", tenant, names)
         version = criteria.newest(cur)
-    in_force, studies = load_criteria(version.documents) if version else ([], {})
+    in_force, studies = load_criteria(version)
     if not (trials or in_force):
         raise UsageError("there are no criteria: name files with --ctml, or put some with `spv trials put`")
     matcher = Matcher(trials or in_force, studies)

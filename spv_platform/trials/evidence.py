@@ -30,6 +30,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 #: An instant that no fact has, for what is undated.
 UNDATED = np.iinfo(np.int64).min
+#: Microseconds of a day.
+DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -326,13 +328,18 @@ _TIMES = ("time", "time_start", "time_end")
 
 
 def _is_liquid() -> pl.Expr:
-    known = [canonical_code(code) for code in table("specimens")["liquid"]]
-    coded = pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
-    return coded | pl.col("display").str.contains(table("specimens")["words"]).fill_null(value=False)
+    named = pl.col("display").str.contains(table("specimens")["words"]).fill_null(value=False)
+    return coded_with(table("specimens")["liquid"]) | named
 
 
 def _says_liquid() -> pl.Expr:
     return pl.col("method").str.contains(table("specimens")["words"]).fill_null(value=False)
+
+
+def coded_with(codes: Iterable[str]) -> pl.Expr:
+    """Whether a fact has one of these codes."""
+    known = [canonical_code(code) for code in codes]
+    return pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
 
 
 _ORDER = ("person", "start", "kind", "source", "resource_type", "source_object", "source_entry")

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from spv_platform.trials.evidence import NOTHING, UNDATED, Array, Block, Judged
+from spv_platform.trials.evidence import DAY, NOTHING, UNDATED, Array, Block, Judged, coded_with
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.terms import canonical_code, table
+from spv_platform.trials.terms import table
 
 _SCORE = re.compile(
     r"(?:^|[^\d+])(?P<digit>[0-3])\s*\+|(?<![\d+])(?P<signs>\+{1,3})(?!\+)|\b(?:score|ihc)\s*:?\s*(?P<score>[0-3])\b",
@@ -23,7 +23,6 @@ _SCORE = re.compile(
 _NO_ONE_SCORE = re.compile(r"[0-3]\+?\s*(?:[-/\u2013]|\bto\b|\bor\b)\s*[0-3]|\bnot\b", re.IGNORECASE)
 #: Stain and hybridisation belong together when they are so far apart at most.
 _SAME_TUMOUR_DAYS = 180
-_DAY = 86_400_000_000  # microseconds
 _ULTRALOW = re.compile(r"\bultra-?low\b", re.IGNORECASE)
 
 #: What a score says of each state; 2+ is told by the hybridisation.
@@ -74,7 +73,8 @@ def judge(state: str, markers: Block, places: Array) -> Judged:
     )
     codes, values = markers.coded_as("her2", words.fill_null(""))
     by_code = [score(value) for value in values]
-    hybridised, polarity = _is_hybridisation(markers)[places], markers.polarity()[places]
+    hybridised = markers.array("her2 hybridisation", lambda: coded_with(table("markers")["her2_hybridisation"]))[places]
+    polarity = markers.polarity()[places]
     of = markers.coded("cancers")[0][places]
     results = [
         _Result(int(person), int(start), int(cancer), by_code[code], int(polar), bool(ish))
@@ -101,7 +101,7 @@ class _Result(NamedTuple):
 
     def goes_with(self, other: "_Result") -> bool:
         """Whether both are about one tumour, as far as can be told."""
-        near = UNDATED not in (self.start, other.start) and abs(self.start - other.start) <= _SAME_TUMOUR_DAYS * _DAY
+        near = UNDATED not in (self.start, other.start) and abs(self.start - other.start) <= _SAME_TUMOUR_DAYS * DAY
         return near and (other.cancer < 0 or self.cancer < 0 or other.cancer == self.cancer)
 
 
@@ -132,9 +132,3 @@ def _judge_hybridisation(state: str, polarity: int, stains: set[str | None]) -> 
         return UNKNOWN
     # without amplification the stain decides between low and not even that
     return {"positive": NOT_MET, "negative": MET}.get(state, int(NOTHING))
-
-
-def _is_hybridisation(markers: Block) -> Array:
-    known = [canonical_code(code) for code in table("markers")["her2_hybridisation"]]
-    coded = pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
-    return markers.array("her2 hybridisation", lambda: coded)

@@ -60,11 +60,6 @@ def nodes(name: str) -> tuple[str, ...]:
     return _named().get(name.strip().casefold(), ())
 
 
-def name_of(code: str) -> str:
-    """The name of a node."""
-    return next((row["name"] for row in _rows() if row["code"] == code), code)
-
-
 def inside(code: str, wanted: tuple[str, ...]) -> bool:
     """Whether a node is one of the wanted ones or below one."""
     return any(above in wanted for above in _above()[code])

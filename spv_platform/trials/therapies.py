@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from spv_platform.trials.evidence import UNDATED, Array, Block, Facts, Judged, micros
+from spv_platform.trials.evidence import DAY, UNDATED, Array, Block, Facts, Judged, micros
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import Range, Therapy
 from spv_platform.trials.terms import canonical_code, table
 
 #: Drugs that begin within so many days are given together.
 SAME_LINE_DAYS = 28
-_DAY = 86_400_000_000  # microseconds
 
 
 @cache
@@ -87,7 +86,7 @@ def judge_therapy(test: Therapy, facts: Facts) -> Judged:
     taken = np.where(sure, MET, UNKNOWN).astype(np.int8)
     if test.washout_days is None:
         return as_lasting(facts, medications, places, taken)
-    limit = micros(facts.horizon) - (test.washout_days + 1) * _DAY
+    limit = micros(facts.horizon) - (test.washout_days + 1) * DAY
     end, start = medications.end[places], medications.start[places]
     over = np.where(start == UNDATED, UNKNOWN, np.where(~_lasts(medications)[places] & (end <= limit), MET, NOT_MET))
     return medications.judged(places, over.astype(np.int8))
@@ -154,7 +153,7 @@ def count_lines(taken: Iterable[tuple[int, frozenset[str]]]) -> int:
     for start, given in taken:
         together.setdefault(start, set()).update(given)
     for start, drugs in sorted(together.items()):
-        if lines and start - began <= SAME_LINE_DAYS * _DAY:
+        if lines and start - began <= SAME_LINE_DAYS * DAY:
             regimen |= drugs
         elif not drugs <= regimen:
             lines, began, regimen = lines + 1, start, drugs

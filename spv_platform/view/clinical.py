@@ -7,7 +7,7 @@ confirmed; a medication counts as taken only by a statement, administration or d
 
 import polars as pl
 
-from spv_platform.view.codes import SYSTEMS, display, keys, lookup
+from spv_platform.view.codes import SYSTEMS, display, display_or_code, keys, lookup
 from spv_platform.view.rows import conditions_in, fact_rows, live, own_type, when_true
 
 _UNVERIFIED = ("refuted", "entered-in-error", "differential", "provisional", "unconfirmed")
@@ -187,7 +187,7 @@ def facts_of_encounters(rows: pl.DataFrame) -> list[pl.DataFrame]:
         display=display("type"),
         value_codes=keys("class"),
         value_text=pl.col("service_provider_key"),
-        value_display=pl.coalesce(display("class"), pl.col("class").list.first().struct.field("code")),
+        value_display=display_or_code("class"),
         status=pl.col("status"),
         usable=pl.col("status").is_in(_VISITED).fill_null(False),
         time=pl.coalesce("period_from", "period_to"),

@@ -63,6 +63,11 @@ def display(codings: str) -> pl.Expr:
     return pl.col(codings).list.eval(pl.element().struct.field("display").drop_nulls()).list.first()
 
 
+def display_or_code(codings: str) -> pl.Expr:
+    """The first display of a column of codings, else the code of the first one."""
+    return pl.coalesce(display(codings), pl.col(codings).list.first().struct.field("code"))
+
+
 def lookup(codings: str, name: str) -> pl.Expr:
     """The value of the first coding that the list knows, else null."""
     answers = alias_key(pl.element()).replace_strict(table(name), default=None, return_dtype=pl.String)

@@ -9,7 +9,7 @@ import polars as pl
 
 from spv_platform.lake.tables import OBSERVATION
 from spv_platform.view.clinical import stage_group
-from spv_platform.view.codes import display, every, keys, lookup, name_of, table
+from spv_platform.view.codes import display, display_or_code, every, keys, lookup, name_of, table
 from spv_platform.view.rows import conditions_in, fact_rows, live, when_true
 from spv_platform.view.variants import facts_of_variants
 
@@ -201,12 +201,12 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         ),
         value_codes=pl.when(absent).then(keys("absent_reason")).otherwise(keys("value_concept")),
         value_display=pl.when(absent)
-        .then(pl.coalesce(display("absent_reason"), pl.col("absent_reason").list.first().struct.field("code")))
+        .then(display_or_code("absent_reason"))
         .otherwise(pl.coalesce(display("value_concept"), "value_concept_text")),
         polarity=polarity(words),
         body_site=display("body_site"),
         status=pl.col("status"),
-        method=pl.coalesce(display("method"), pl.col("method").list.first().struct.field("code")),
+        method=display_or_code("method"),
         specimen=pl.col("specimen_key"),
         cancers=conditions_in("focus"),
         usable=pl.col("_usable") & ~absent & ~no_value,

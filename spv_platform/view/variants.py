@@ -6,7 +6,7 @@ stands, because senders put coding changes into the genomic component and ClinVa
 
 import polars as pl
 
-from spv_platform.view.codes import alias_key, display, keys, lookup, name_of, table
+from spv_platform.view.codes import alias_key, display, display_or_code, keys, lookup, name_of, table
 from spv_platform.view.rows import conditions_in, fact_rows, when_true
 
 _REFERENCE = r"(?:\b[A-Z]{2,4}_?\d+(?:\.\d+)?(?:\([A-Za-z0-9-]+\))?:)?"
@@ -71,7 +71,7 @@ def _facts(rows: pl.DataFrame) -> pl.DataFrame:
         alteration=pl.when(variant).then("alteration"),
         consequence=pl.col("consequence"),
         body_site=display("body_site"),
-        method=pl.coalesce(display("method"), pl.col("method").list.first().struct.field("code")),
+        method=display_or_code("method"),
         specimen=pl.col("specimen_key"),
         cancers=conditions_in("focus"),
         status=pl.col("status"),
