@@ -6,7 +6,9 @@ the modules of this package, one file per subject, and are loaded when they are 
 
 import importlib
 import json
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import click
@@ -102,6 +104,10 @@ def spv() -> None:
 
 def main() -> None:
     """Run the command line, and exit: 0 on success, 1 on failure, 2 on wrong use, 130 when interrupted."""
+    # Both end a command in good order, which stops the servers that it has started. A shell starts what runs in the
+    # background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         sys.exit(spv.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as error:
@@ -123,6 +129,10 @@ def main() -> None:
             raise
         # Not the error's text: clients put statements and values into it.
         _fail(f"{system} did not do what was asked ({type(error).__name__}): look at `spv status` and its address")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def echo_json(value: Any) -> None:

@@ -1,9 +1,7 @@
 """`spv up`, `spv down`, `spv status`: the platform on the embedded stack."""
 
 import dataclasses
-import signal
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -39,8 +37,6 @@ def up(home: Path, dagster: bool, as_json: bool) -> None:
     """
     from spv_platform.local import stack
 
-    # Without this a SIGTERM would leave the servers of a half-made start behind.
-    signal.signal(signal.SIGTERM, _interrupt)
     said: list[str] = []
 
     def progress(text: str) -> None:
@@ -87,7 +83,3 @@ def status(home: Path, as_json: bool) -> None:
         click.echo(columns.rstrip())
     if any(service.state == "failed" for service in services):
         raise click.exceptions.Exit(1)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

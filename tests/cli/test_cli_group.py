@@ -1,6 +1,7 @@
 """The command line's frame: lazy commands, help, and errors on one line."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +118,25 @@ def test_an_interrupt_ends_with_130(
 ) -> None:
     failing(KeyboardInterrupt())
     assert run(capsys)[0] == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_in_good_order_also_in_the_background(number: int) -> None:
+    code = f"""
+import os, signal
+from spv_platform import cli
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it starts in the background
+def work(**options):
+    try:
+        os.kill(os.getpid(), {int(number)})
+    finally:
+        print("cleared up", flush=True)
+cli.spv.main = work
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"cleared up\n"
+    assert done.returncode != 0
 
 
 @pytest.mark.parametrize("arguments", [["no-such"], ["up", "--no-such"], ["status", "extra"]])
