@@ -18,8 +18,8 @@ from benchmarks.homes import Worked, fresh_home, run_measured
 from spv_platform.ledger import marks
 from spv_platform.ledger.layouts import SENT, beginning
 from spv_platform.local import stack
-from spv_platform.pipeline.discover import discover
-from spv_platform.pipeline.pages import PAGE
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.pages import PAGE
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS, prepare_home
 

@@ -17,11 +17,11 @@ from spv_platform.lake.tables import OBSERVATION, PATIENT, Table
 from spv_platform.ledger import batches, objects, publications
 from spv_platform.ledger.objects import FoundObject
 from spv_platform.pipeline.claims import Holding, hold
-from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.drain import drain
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.publish import publish_batch
 from spv_platform.pipeline.setup import FIRST_FEED
+from spv_platform.pipeline.upkeep.compact import form_compactions
 
 ROWS_PER_PERSON = 250
 ROWS_PER_BATCH = 250_000

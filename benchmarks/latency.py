@@ -24,8 +24,8 @@ from spv_platform.errors import UsageError
 from spv_platform.local import daemon, orchestrator, stack
 from spv_platform.local.home import choose_ports, load_state, save_state
 from spv_platform.local.process import launch, wait_until_ready
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS, prepare_home
 from spv_platform.pipeline.waiting import wait_for
 from spv_platform.settings import load_settings, update_settings

@@ -23,8 +23,8 @@ from benchmarks.generate import bundle
 from benchmarks.homes import SEED, PeakMemory, fresh_home, put_trials
 from spv_platform.errors import UsageError
 from spv_platform.local import orchestrator, stack
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS
 from spv_platform.pipeline.waiting import wait_for
 

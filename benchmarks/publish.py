@@ -18,8 +18,8 @@ from spv_platform.lake.tables import OBSERVATION
 from spv_platform.local import stack
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS
 
 OPTIONS = [

@@ -18,8 +18,8 @@ from benchmarks.homes import SEED, fresh_home
 from spv_platform.errors import UsageError
 from spv_platform.local import orchestrator, stack
 from spv_platform.local.process import read_record
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS
 
 OPTIONS = [

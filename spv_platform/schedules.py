@@ -4,8 +4,8 @@ import dagster as dg
 
 from spv_platform.assets.common import TENANT
 from spv_platform.jobs import build_analytics, check_ledger, compact, retain, sweep
-from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.criteria import form_rematches
+from spv_platform.pipeline.upkeep.compact import form_compactions
 from spv_platform.resources.platform import PlatformResource
 
 

@@ -25,7 +25,7 @@ def practice_notifications(context: dg.AssetExecutionContext, platform: Platform
     After the publish and never in its way: a receiver that is away or refuses does not fail this; what it did not take
     is tried again by `relay_notifications`.
     """
-    from spv_platform.pipeline import notifying
+    from spv_platform.pipeline.telling import notifying
 
     in_batch = BATCH_TAG in context.run.tags
     with shown_failures():

@@ -15,7 +15,7 @@ def the_ledger_balances(platform: PlatformResource) -> dg.AssetCheckResult:
     Objects, publications, the rows of each table by its log, and approvals; `spv ledger check --deep` looks at every
     row.
     """
-    from spv_platform.pipeline.reconcile import reconcile
+    from spv_platform.pipeline.upkeep.reconcile import reconcile
 
     opened = platform.open()
     with shown_failures():

@@ -64,7 +64,7 @@ def check(tenant: str | None, deep: bool, as_json: bool) -> None:
     """
     from spv_platform.errors import UsageError
     from spv_platform.ledger import tenants
-    from spv_platform.pipeline.reconcile import reconcile
+    from spv_platform.pipeline.upkeep.reconcile import reconcile
 
     platform = open_platform()
     with platform.db.transaction() as cur:

@@ -34,7 +34,7 @@ def list_(tenant: str | None, state: str | None, as_json: bool) -> None:
     disabled   the practice's receiver answered 410: see `spv practice add`
     dead       out of attempts: see `spv notifications retry`
     """
-    from spv_platform.pipeline import notifying
+    from spv_platform.pipeline.telling import notifying
 
     rows = notifying.notifications(open_platform(), tenant)
     rows = [row for row in rows if state in (None, row["state"])]
@@ -50,7 +50,7 @@ def list_(tenant: str | None, state: str | None, as_json: bool) -> None:
 @json_option
 def show(event: str, tenant: str, as_json: bool) -> None:
     """Say which person and trial an EVENT, its link or a digest stands for. The access is audited."""
-    from spv_platform.pipeline import notifying
+    from spv_platform.pipeline.telling import notifying
 
     rows = notifying.show(open_platform(), tenant, event, who=getpass.getuser())
     if not as_json:
@@ -65,7 +65,7 @@ def send(tenant: str, as_json: bool) -> None:
     """Send what is due now, instead of waiting for the next run."""
     import dataclasses
 
-    from spv_platform.pipeline import notifying
+    from spv_platform.pipeline.telling import notifying
 
     report = notifying.relay(open_platform(), tenant)
     if as_json:
@@ -78,7 +78,7 @@ def send(tenant: str, as_json: bool) -> None:
 @TENANT
 def retry(tenant: str) -> None:
     """Let dead messages be tried again, with a fresh count of attempts."""
-    from spv_platform.pipeline import notifying
+    from spv_platform.pipeline.telling import notifying
 
     revived = notifying.revive(open_platform(), tenant, who=getpass.getuser())
     click.echo(f"{revived} messages are tried again")
@@ -88,7 +88,7 @@ def retry(tenant: str) -> None:
 @TENANT
 def live(tenant: str) -> None:
     """End the tenant's first load now: one digest for each practice, and from then on each approval by itself."""
-    from spv_platform.pipeline import notifying
+    from spv_platform.pipeline.telling import notifying
 
     ended = notifying.go_live(open_platform(), tenant, who=getpass.getuser())
     click.echo(f"tenant {tenant} is live" if ended else f"tenant {tenant} was live already")

@@ -43,7 +43,7 @@ def add(name: str, tenant: str, url: str, organizations: tuple[str, ...], new_se
     import dataclasses
     import getpass
 
-    from spv_platform.pipeline.practices import add_practice
+    from spv_platform.pipeline.telling.practices import add_practice
 
     done = add_practice(
         open_platform(), tenant, name, url, organizations, fresh_secret=new_secret, who=getpass.getuser()
@@ -61,7 +61,7 @@ def add(name: str, tenant: str, url: str, organizations: tuple[str, ...], new_se
 @json_option
 def list_(tenant: str | None, as_json: bool) -> None:
     """List practices: where, for which organizations, and what was delivered, waits and is dead."""
-    from spv_platform.pipeline.practices import practice_list
+    from spv_platform.pipeline.telling.practices import practice_list
 
     rows = practice_list(open_platform(), tenant)
     if not as_json:
@@ -79,7 +79,7 @@ def remove(name: str, tenant: str) -> None:
     """
     import getpass
 
-    from spv_platform.pipeline.practices import remove_practice
+    from spv_platform.pipeline.telling.practices import remove_practice
 
     remove_practice(open_platform(), tenant, name, who=getpass.getuser())
     click.echo(f"practice {name} is removed")
@@ -91,7 +91,7 @@ def remove(name: str, tenant: str) -> None:
 @json_option
 def test(name: str, tenant: str, as_json: bool) -> None:
     """Post one signed message of type practice.test, and say what the receiver answered. Fails unless it is a 2xx."""
-    from spv_platform.pipeline.practices import try_practice
+    from spv_platform.pipeline.telling.practices import try_practice
 
     outcome = try_practice(open_platform(), tenant, name)
     if as_json:

@@ -86,7 +86,7 @@ def replay(
     there already changes nothing; what still breaks the contract is set aside again. An installation has one version
     of the contract: asked for another, nothing is done.
     """
-    from spv_platform.pipeline.reprocess import replay as replay_
+    from spv_platform.pipeline.upkeep.reprocess import replay as replay_
 
     if not any((item, tenant, feed, reason, since)):
         raise click.UsageError("Name an ITEM, or --tenant, --feed, --reason or --since.")
@@ -109,7 +109,7 @@ def replay(
 @json_option
 def discard(item: str, as_json: bool) -> None:
     """Take ITEM for settled: nobody waits for it any more. It stays where it landed, and is counted. Audited."""
-    from spv_platform.pipeline.reprocess import discard as discard_
+    from spv_platform.pipeline.upkeep.reprocess import discard as discard_
 
     done = discard_(open_platform(), item, who=getpass.getuser())
     if as_json:
@@ -134,7 +134,7 @@ def reprocess(
     twice changes nothing. They become ordinary batches, formed in turn with those of other tenants.
     """
     from spv_platform.ledger.replays import Stretch
-    from spv_platform.pipeline.reprocess import reprocess as reprocess_
+    from spv_platform.pipeline.upkeep.reprocess import reprocess as reprocess_
 
     stretch = Stretch(tenant, feed, since, until)
     report = reprocess_(open_platform(), stretch, dry_run=not yes, who=getpass.getuser())

@@ -20,7 +20,7 @@ def rebuild(tenant: str, yes: bool, as_json: bool) -> None:
     like any other, and one publication: readers see the old view until then, and nobody is told anything twice. An
     undamaged view comes out as it was.
     """
-    from spv_platform.pipeline.rebuild import ask
+    from spv_platform.pipeline.upkeep.rebuild import ask
 
     asked = ask(open_platform(), tenant, dry_run=not yes, who=getpass.getuser())
     if as_json:

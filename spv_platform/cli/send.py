@@ -31,7 +31,7 @@ def send(files: tuple[Path, ...], tenant: str, feed: str, compression: str, as_j
     Example:
       spv send bundle.json export.ndjson.gz --tenant north
     """
-    from spv_platform.pipeline import send as sender
+    from spv_platform.pipeline.landing import send as sender
 
     platform = open_platform()
     platform.tenant_keys(tenant)

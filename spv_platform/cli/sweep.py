@@ -17,7 +17,7 @@ def sweep(tenant: str | None, dry_run: bool, as_json: bool) -> None:
 
     Says what is gone from the bucket, and what has waited how long. The platform does this every hour.
     """
-    from spv_platform.pipeline.sweep import sweep as sweep_
+    from spv_platform.pipeline.landing.sweep import sweep as sweep_
 
     def say(count: int) -> None:
         if not as_json:

@@ -21,8 +21,8 @@ class CompactConfig(dg.Config):
 @dg.op
 def compact_tenant(context: dg.OpExecutionContext, config: CompactConfig, platform: PlatformResource) -> None:
     """Makes new bases of the tenant's tables whose tails have grown."""
-    from spv_platform.pipeline.compact import compact_batch, form_at_once, tables_to_compact
     from spv_platform.pipeline.reading import reader
+    from spv_platform.pipeline.upkeep.compact import compact_batch, form_at_once, tables_to_compact
 
     opened, run = platform.open(), context.run
     with shown_failures():

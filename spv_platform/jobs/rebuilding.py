@@ -23,7 +23,7 @@ class RebuildConfig(dg.Config):
 @dg.op
 def ask_for_rebuild(context: dg.OpExecutionContext, config: RebuildConfig, platform: PlatformResource) -> None:
     """Forms the batch that makes the tenant's persons anew; the landing sensor requests its run."""
-    from spv_platform.pipeline.rebuild import ask
+    from spv_platform.pipeline.upkeep.rebuild import ask
 
     with shown_failures():
         asked = ask(platform.open(), config.tenant, dry_run=config.dry_run, who=config.who)

@@ -52,7 +52,7 @@ class ReplayConfig(dg.Config):
 def reprocess_objects(context: dg.OpExecutionContext, config: ReprocessConfig, platform: PlatformResource) -> None:
     """Lets a tenant's objects wait again, with their places in the order of landing."""
     from spv_platform.ledger.replays import Stretch
-    from spv_platform.pipeline.reprocess import reprocess
+    from spv_platform.pipeline.upkeep.reprocess import reprocess
 
     with shown_failures():
         stretch = Stretch(config.tenant, config.feed or None, _time(config.since), _time(config.until))
@@ -63,7 +63,7 @@ def reprocess_objects(context: dg.OpExecutionContext, config: ReprocessConfig, p
 @dg.op
 def replay_items(context: dg.OpExecutionContext, config: ReplayConfig, platform: PlatformResource) -> None:
     """Lets what was set aside wait again."""
-    from spv_platform.pipeline.reprocess import replay
+    from spv_platform.pipeline.upkeep.reprocess import replay
 
     with shown_failures():
         report = replay(

@@ -23,7 +23,7 @@ class SweepConfig(dg.Config):
 @dg.op
 def sweep_landing(context: dg.OpExecutionContext, config: SweepConfig, platform: PlatformResource) -> None:
     """Lists the whole bucket, enters what the ledger lacks, and reports what is gone and what waits."""
-    from spv_platform.pipeline.sweep import sweep as sweep_
+    from spv_platform.pipeline.landing.sweep import sweep as sweep_
 
     with shown_failures():
         report = asdict(sweep_(platform.open(), tenant=config.tenant or None, dry_run=config.dry_run))

@@ -1,6 +1,6 @@
 """Whether the ledger's numbers agree with each other, and with what a batch is about to publish.
 
-What belongs here: sums over the ledger. What does not: what is really in the lake (`pipeline.reconcile`).
+What belongs here: sums over the ledger. What does not: what is really in the lake (`pipeline.upkeep.reconcile`).
 """
 
 from collections.abc import Iterable, Sequence

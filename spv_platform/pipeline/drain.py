@@ -9,11 +9,11 @@ import uuid
 from spv_platform.errors import SpvError
 from spv_platform.ledger import batches
 from spv_platform.pipeline.claims import hold
-from spv_platform.pipeline.compact import compact_batch
-from spv_platform.pipeline.discover import form_batches
+from spv_platform.pipeline.landing.discover import form_batches
+from spv_platform.pipeline.landing.sweep import sweep
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.publish import publish_batch
-from spv_platform.pipeline.sweep import sweep
+from spv_platform.pipeline.upkeep.compact import compact_batch
 from spv_platform.settings import load_settings
 
 

@@ -9,7 +9,6 @@ from spv_platform.lake.stage import StagedFile
 from spv_platform.ledger import approvals, criteria
 from spv_platform.ledger.approvals import Approval, Verdict
 from spv_platform.ledger.db import today
-from spv_platform.pipeline import news
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.criteria import load_criteria
@@ -21,6 +20,7 @@ from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.reading import TenantReader
 from spv_platform.pipeline.slices import ROWS_PER_FILE
 from spv_platform.pipeline.stage import Staging
+from spv_platform.pipeline.telling import news
 from spv_platform.quality import candidate_approvals
 from spv_platform.quality.candidate_approvals import Candidates
 from spv_platform.trials.evaluate import Evaluation, Matcher

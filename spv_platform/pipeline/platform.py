@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from spv_platform.lake.store import Lake
     from spv_platform.pipeline.homes import Kept
-    from spv_platform.pipeline.listing import Listing
+    from spv_platform.pipeline.landing.listing import Listing
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Platform:
     @cached_property
     def looks(self) -> "Listing":
         """This process's looks at the landing bucket."""
-        from spv_platform.pipeline.listing import Listing
+        from spv_platform.pipeline.landing.listing import Listing
 
         # A look that fails must leave room in a tick, which has a minute.
         s3 = self._client("s3", self.settings.s3_endpoint, read_timeout_s=12, attempts=2)

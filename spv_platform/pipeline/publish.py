@@ -20,7 +20,6 @@ from spv_platform.ledger import (
     references,
     tenants,
 )
-from spv_platform.pipeline import news
 from spv_platform.pipeline.catalog import RESOURCE_TABLE_NAMES
 from spv_platform.pipeline.claims import Holding, let_go
 from spv_platform.pipeline.gate import pass_view_gate
@@ -28,6 +27,7 @@ from spv_platform.pipeline.matching import match_persons
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepare import prepare
 from spv_platform.pipeline.prepared import Prepared
+from spv_platform.pipeline.telling import news
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from spv_platform.pipeline.derived import gone, with_tombstones
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared, Slice
 from spv_platform.pipeline.reading import TenantReader
-from spv_platform.pipeline.rebuild import Remade, remake
 from spv_platform.pipeline.slices import ROWS_PER_FILE, cut, linked_of, slice_of
 from spv_platform.pipeline.stage import Staging
+from spv_platform.pipeline.upkeep.rebuild import Remade, remake
 from spv_platform.quality import candidate_view
 from spv_platform.view.facts import EMPTY
 from spv_platform.view.patient import patient_view

@@ -1,6 +1,6 @@
 """How long Dagster keeps runs and their events, and all else that is kept for a while only.
 
-What belongs here: what needs a Dagster instance. What the platform itself keeps is in `pipeline.retention`.
+What belongs here: what needs a Dagster instance. What the platform itself keeps is in `pipeline.upkeep.retention`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from spv_platform.errors import UsageError
 from spv_platform.ledger import retention as kept
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.retention import RetentionReport, retain
+from spv_platform.pipeline.upkeep.retention import RetentionReport, retain
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -33,7 +33,7 @@ def retain_all(
         platform: the installation.
         instance: its Dagster.
         dry_run: only report.
-        whole: see `pipeline.retention.retain`.
+        whole: see `pipeline.upkeep.retention.retain`.
         progress: called with the name of each part before it.
 
     Raises:

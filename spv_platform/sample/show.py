@@ -17,11 +17,12 @@ from spv_platform.errors import UsageError
 from spv_platform.ledger import criteria, objects, publications
 from spv_platform.ledger import quarantine as entries
 from spv_platform.notify.receiver import Receiver, receiving
-from spv_platform.pipeline import history, notifying
+from spv_platform.pipeline import history
+from spv_platform.pipeline.landing.send import send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.practices import add_practice
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.send import send
+from spv_platform.pipeline.telling import notifying
+from spv_platform.pipeline.telling.practices import add_practice
 from spv_platform.pipeline.tenancy import add_tenant
 from spv_platform.pipeline.waiting import wait_for
 from spv_platform.sample.world import FEEDS, World, practices, world

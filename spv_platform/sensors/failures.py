@@ -7,7 +7,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from spv_platform.assets.common import BATCH_TAG, REASON
 from spv_platform.errors import TransientError
-from spv_platform.pipeline import alerting
+from spv_platform.pipeline.telling import alerting
 from spv_platform.reasons import REASONS
 from spv_platform.resources.platform import PlatformResource
 

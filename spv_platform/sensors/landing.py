@@ -9,7 +9,7 @@ import dagster as dg
 from spv_platform.assets.common import BATCH_TAG, TENANT
 from spv_platform.jobs import compact, process_batch
 from spv_platform.ledger import batches, tenants
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.landing.discover import discover, form_batches
 from spv_platform.pipeline.platform import Platform
 from spv_platform.resources.platform import PlatformResource
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from spv_platform.jobs import relay_notifications
 from spv_platform.ledger.db import now_s
-from spv_platform.pipeline import notifying
+from spv_platform.pipeline.telling import notifying
 from spv_platform.resources.platform import PlatformResource
 
 #: A tenant for which something stays due is relayed again after so long.

@@ -18,10 +18,10 @@ from spv_platform.jobs import decide_batch
 from spv_platform.ledger import batches, decisions, objects
 from spv_platform.pipeline import deciding, matching, slices
 from spv_platform.pipeline.criteria import refresh_criteria
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.landing.discover import discover, form_batches
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import add_tenant, prepare_home
 from spv_platform.quality import expectations
 from spv_platform.sample import trial_files

@@ -13,10 +13,10 @@ from spv_platform.assets.common import BATCH_TAG
 from spv_platform.checks import CHECKS
 from spv_platform.definitions import build_defs
 from spv_platform.ledger import batches, objects
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.landing.discover import discover, form_batches
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
 from spv_platform.settings import Settings
 

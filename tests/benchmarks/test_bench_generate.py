@@ -12,7 +12,7 @@ from benchmarks.fill import frames
 from spv_platform import sample
 from spv_platform.fhir.parse import ParsedObject, parse_object
 from spv_platform.lake.spec import RESOURCE_TABLES
-from spv_platform.pipeline.send import BUNDLE
+from spv_platform.pipeline.landing.send import BUNDLE
 
 
 def parsed(data: bytes) -> ParsedObject:

@@ -8,10 +8,10 @@ from click.testing import CliRunner, Result
 
 from spv_platform.cli import spv
 from spv_platform.errors import UsageError
-from spv_platform.pipeline.discover import discover
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
 from spv_platform.settings import Settings
 

@@ -11,9 +11,9 @@ import pytest
 
 from spv_platform.ledger import objects
 from spv_platform.local import stack
-from spv_platform.pipeline import send as sender
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing import send as sender
 from spv_platform.pipeline.persons import look_up
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader

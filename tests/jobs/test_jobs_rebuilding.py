@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from spv_platform.ledger import batches
-from spv_platform.pipeline.discover import discover
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 
 Run = Callable[..., dict[str, Any]]
 

@@ -11,12 +11,12 @@ from spv_platform.lake import compact
 from spv_platform.lake.store import Lake, LakeFile
 from spv_platform.ledger import batches, objects
 from spv_platform.pipeline.claims import hold
-from spv_platform.pipeline.compact import compact_batch
-from spv_platform.pipeline.discover import discover
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.send import BUNDLE, send
+from spv_platform.pipeline.upkeep.compact import compact_batch
 
 PERSON = b'{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Patient","id":"a"}}]}'
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from spv_platform.ledger import objects
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 
 
 def test_a_sweep_enters_what_was_missed_only_when_it_is_no_dry_run(

@@ -22,18 +22,20 @@ from spv_platform import faults
 from spv_platform.errors import TransientError
 from spv_platform.history.schema import COLLECTIONS, PERSON
 from spv_platform.notify.receiver import Receiver, receiving
-from spv_platform.pipeline import claims, compact, history, notifying
+from spv_platform.pipeline import claims, history
 from spv_platform.pipeline.drain import drain
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.retention import retain
+from spv_platform.pipeline.telling import notifying
+from spv_platform.pipeline.upkeep import compact
+from spv_platform.pipeline.upkeep.retention import retain
 from spv_platform.settings import Settings
 
 #: A server that has imported what workers need, and forks them: starting one from nothing takes seconds.
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [
-        *("spv_platform.pipeline.drain", "spv_platform.pipeline.history", "spv_platform.pipeline.notifying"),
-        "spv_platform.pipeline.retention",
+        *("spv_platform.pipeline.drain", "spv_platform.pipeline.history", "spv_platform.pipeline.telling.notifying"),
+        "spv_platform.pipeline.upkeep.retention",
         *("spv_platform.fhir.parse", "spv_platform.lake.stage", "spv_platform.quality.expectations"),
         *("great_expectations", "deltalake", "boto3", "pymongo", "bson"),
     ]

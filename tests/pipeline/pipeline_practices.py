@@ -8,11 +8,11 @@ from pipeline_bundles import Resource, bundle, patient
 from pipeline_world import TENANT, World
 
 from spv_platform.notify.receiver import Receiver
-from spv_platform.pipeline import notifying
 from spv_platform.pipeline.criteria import refresh_criteria
-from spv_platform.pipeline.notifying import RelayReport
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.practices import add_practice
+from spv_platform.pipeline.telling import notifying
+from spv_platform.pipeline.telling.notifying import RelayReport
+from spv_platform.pipeline.telling.practices import add_practice
 from spv_platform.sample import trial_files
 
 TRIAL, OTHER_TRIAL = "NCT00000001", "NCT00000002"

@@ -28,12 +28,12 @@ from spv_platform.ledger.contracts import FeedContract
 from spv_platform.ledger.objects import FoundObject
 from spv_platform.pipeline import drain
 from spv_platform.pipeline.criteria import refresh_criteria
+from spv_platform.pipeline.landing.send import BUNDLE
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.reconcile import reconcile
-from spv_platform.pipeline.send import BUNDLE
 from spv_platform.pipeline.setup import add_tenant, prepare_home
 from spv_platform.pipeline.states import States
+from spv_platform.pipeline.upkeep.reconcile import reconcile
 from spv_platform.sample import trial_files
 from spv_platform.settings import Settings, env_name
 

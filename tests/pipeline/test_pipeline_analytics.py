@@ -19,8 +19,8 @@ from spv_platform.errors import UsageError
 from spv_platform.pipeline.analytics import analyst_lake, build_analytics, store_key
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.dictionary import page
+from spv_platform.pipeline.landing.send import send
 from spv_platform.pipeline.opting_out import change_list
-from spv_platform.pipeline.send import send
 from spv_platform.pipeline.setup import add_tenant
 from spv_platform.resources.platform import PlatformResource
 from spv_platform.sample.world import FEEDS

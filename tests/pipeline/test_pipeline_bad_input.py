@@ -12,10 +12,10 @@ from pipeline_world import TENANT, World, reasons
 from spv_platform.errors import PermanentError
 from spv_platform.ledger import quarantine
 from spv_platform.pipeline.claims import hold
-from spv_platform.pipeline.discover import discover
 from spv_platform.pipeline.drain import process
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.send import NDJSON
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import NDJSON
 
 GOOD = bundle(patient("ann"), result("good", "ann", 1))
 NO_TYPE = {"id": "x", "status": "final"}

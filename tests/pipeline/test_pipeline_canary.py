@@ -11,10 +11,10 @@ from pipeline_bundles import Resource, bundle, deletes, patient, result
 from pipeline_world import World, reasons
 
 from spv_platform.lake import compact
-from spv_platform.pipeline.compact import form_compactions
+from spv_platform.pipeline.landing.send import BUNDLE, NDJSON, send
 from spv_platform.pipeline.opting_out import change_list
-from spv_platform.pipeline.rebuild import ask
-from spv_platform.pipeline.send import BUNDLE, NDJSON, send
+from spv_platform.pipeline.upkeep.compact import form_compactions
+from spv_platform.pipeline.upkeep.rebuild import ask
 
 
 class Canary(StrEnum):

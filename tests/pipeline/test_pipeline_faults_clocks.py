@@ -14,9 +14,10 @@ from pipeline_world import TENANT, World
 
 from spv_platform.errors import LeaseLostError, TransientError
 from spv_platform.ledger import batches, leases
-from spv_platform.pipeline import drain, notifying, stage
+from spv_platform.pipeline import drain, stage
 from spv_platform.pipeline.claims import hold, let_go
 from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.telling import notifying
 from spv_platform.resources.platform import PlatformResource
 from spv_platform.sensors.notifications import notifications_sensor
 

@@ -11,8 +11,8 @@ from test_pipeline_order import DATED, File
 
 from spv_platform.ledger import batches
 from spv_platform.pipeline import stage
+from spv_platform.pipeline.landing.sweep import sweep
 from spv_platform.pipeline.opening import open_item
-from spv_platform.pipeline.sweep import sweep
 
 _QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 

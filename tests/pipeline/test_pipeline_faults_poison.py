@@ -16,8 +16,8 @@ from pipeline_world import World, reasons
 from spv_platform.ledger import batches
 from spv_platform.pipeline import deciding
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing.send import NDJSON
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import NDJSON
 from spv_platform.settings import Settings
 
 

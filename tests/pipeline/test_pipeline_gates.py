@@ -14,8 +14,8 @@ from spv_platform.ledger import decisions
 from spv_platform.ledger.batches import DueBatch
 from spv_platform.pipeline import deciding, drain, gate, matching, slices
 from spv_platform.pipeline.claims import hold
-from spv_platform.pipeline.discover import form_batches
 from spv_platform.pipeline.gate import GateRefusedError
+from spv_platform.pipeline.landing.discover import form_batches
 from spv_platform.pipeline.publish import publish_batch
 from spv_platform.quality import expectations
 from spv_platform.sample import bundles

@@ -9,9 +9,9 @@ from pipeline_bundles import MRN, bundle, patient, result
 from pipeline_world import TENANT, World, reasons
 
 from spv_platform.errors import PermanentError, UsageError
-from spv_platform.pipeline import send
 from spv_platform.pipeline.bodies import body
 from spv_platform.pipeline.criteria import cohort_rows, feeds_digest, put_file, refresh_criteria
+from spv_platform.pipeline.landing import send
 from spv_platform.pipeline.opting_out import change_list
 from spv_platform.pipeline.persons import look_up
 from spv_platform.pipeline.reading import reader

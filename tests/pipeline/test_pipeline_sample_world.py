@@ -7,10 +7,10 @@ import pytest
 
 from spv_platform.ledger.practices import Practice, put
 from spv_platform.pipeline.criteria import refresh_criteria
-from spv_platform.pipeline.notifying import go_live
+from spv_platform.pipeline.landing.send import send
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.send import send
 from spv_platform.pipeline.setup import add_tenant
+from spv_platform.pipeline.telling.notifying import go_live
 from spv_platform.sample.world import FEEDS, TENANTS, practices
 from spv_platform.sample.world import world as sample_world
 

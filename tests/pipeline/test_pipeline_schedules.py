@@ -19,13 +19,13 @@ from spv_platform.ledger import batches
 from spv_platform.ledger.replays import Stretch, replay
 from spv_platform.pipeline import claims
 from spv_platform.pipeline.claims import hold
-from spv_platform.pipeline.compact import compact_batch, form_compactions
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.landing.discover import discover, form_batches
 from spv_platform.pipeline.prepare import prepare
 from spv_platform.pipeline.publish import publish_batch
-from spv_platform.pipeline.reprocess import reprocess
-from spv_platform.pipeline.retention import retain
 from spv_platform.pipeline.stage import stage_batch
+from spv_platform.pipeline.upkeep.compact import compact_batch, form_compactions
+from spv_platform.pipeline.upkeep.reprocess import reprocess
+from spv_platform.pipeline.upkeep.retention import retain
 from spv_platform.sample import bundles
 
 MRN = "http://hospital.example.org/mrn"

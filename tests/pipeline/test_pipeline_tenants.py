@@ -15,14 +15,15 @@ from spv_platform.lake.read import Reader
 from spv_platform.lake.store import Lake
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.ledger.removal import Removal
-from spv_platform.pipeline import claims, publish, send, tenancy
+from spv_platform.pipeline import claims, publish, tenancy
 from spv_platform.pipeline.bodies import body
 from spv_platform.pipeline.catalog import ALL_TABLES
-from spv_platform.pipeline.compact import compact_batch
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline.landing import send
+from spv_platform.pipeline.landing.discover import discover, form_batches
 from spv_platform.pipeline.persons import look_up
 from spv_platform.pipeline.reading import reader
 from spv_platform.pipeline.stage import stage_batch
+from spv_platform.pipeline.upkeep.compact import compact_batch
 from spv_platform.settings import Settings
 
 ANN = patient("ann", mrn="M-1", ssn="123-45-6789", family="Ann")

@@ -11,8 +11,8 @@ from pipeline_world import TENANT, World
 
 from spv_platform.cli import spv
 from spv_platform.errors import UsageError
-from spv_platform.pipeline import send
 from spv_platform.pipeline.criteria import feeds_digest, form_rematches, refresh_criteria
+from spv_platform.pipeline.landing import send
 from spv_platform.pipeline.trying import compare_criteria, next_tests, try_criteria
 from spv_platform.sample import bundles
 from spv_platform.settings import env_name

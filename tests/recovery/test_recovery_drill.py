@@ -16,12 +16,12 @@ from spv_platform.ledger.contracts import FeedContract
 from spv_platform.local import stack
 from spv_platform.pipeline import deciding
 from spv_platform.pipeline.criteria import refresh_criteria
-from spv_platform.pipeline.discover import discover
 from spv_platform.pipeline.drain import drain
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.reprocess import discard
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
+from spv_platform.pipeline.upkeep.reprocess import discard
 from spv_platform.recovery.contents import contents
 from spv_platform.recovery.drill import drill
 from spv_platform.recovery.replica import copy_keys, export

@@ -14,11 +14,12 @@ from spv_platform.definitions import build_defs
 from spv_platform.ledger import batches
 from spv_platform.notify.receiver import Receiver, receiving
 from spv_platform.notify.signing import new_secret
-from spv_platform.pipeline import alerting, deciding
-from spv_platform.pipeline.discover import discover, form_batches
+from spv_platform.pipeline import deciding
+from spv_platform.pipeline.landing.discover import discover, form_batches
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
+from spv_platform.pipeline.telling import alerting
 from spv_platform.resources.platform import PlatformResource
 from spv_platform.settings import Settings
 

@@ -10,8 +10,8 @@ from installations import Opened, given_to_dagster
 
 from spv_platform.definitions import build_defs
 from spv_platform.pipeline import tenancy
+from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
 from spv_platform.pipeline.setup import prepare_home
 from spv_platform.sensors import landing
 from spv_platform.settings import Settings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from spv_platform import faults
 from spv_platform.ledger import objects, sweeping
 from spv_platform.ledger.sweeping import Ages
-from spv_platform.pipeline.pages import found_objects, pages_below
+from spv_platform.pipeline.landing.pages import found_objects, pages_below
 from spv_platform.pipeline.platform import Platform
 
 #: So many objects that are gone are named.

@@ -21,12 +21,12 @@ from spv_platform.lake.store import Lake
 from spv_platform.ledger import batches, decisions
 from spv_platform.pipeline import claims, drain, gate, stage
 from spv_platform.pipeline.claims import hold
-from spv_platform.pipeline.compact import form_at_once, form_compactions
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
-from spv_platform.pipeline.retention import RetentionReport, retain
 from spv_platform.pipeline.setup import add_tenant
 from spv_platform.pipeline.stage import stage_batch
+from spv_platform.pipeline.upkeep.compact import form_at_once, form_compactions
+from spv_platform.pipeline.upkeep.retention import RetentionReport, retain
 
 #: Nothing is spared for being young: only what the ledger needs.
 AT_ONCE = {"collect_after_hours": 0.0, "keep_publications_days": 0.0}
@@ -293,7 +293,7 @@ def test_a_told_alert_is_forgotten_unless_its_batch_is_still_set_aside(new_world
 
 RETAIN = (
     "from spv_platform.pipeline.platform import Platform\n"
-    "from spv_platform.pipeline.retention import retain\n"
+    "from spv_platform.pipeline.upkeep.retention import retain\n"
     "from spv_platform.settings import load_settings\n"
     "retain(Platform(load_settings()), dry_run=False)\n"
 )

@@ -14,10 +14,11 @@ from pipeline_world import TENANT, World, approved, decisions_of, everything, re
 
 from spv_platform.envelope.keys import seal_state
 from spv_platform.ledger import batches
-from spv_platform.pipeline import deciding, homes, matching, rebuild, slices
+from spv_platform.pipeline import deciding, homes, matching, slices
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
 from spv_platform.pipeline.states import States
+from spv_platform.pipeline.upkeep import rebuild
 from spv_platform.sample import bundles
 from spv_platform.view.fold import pack
 

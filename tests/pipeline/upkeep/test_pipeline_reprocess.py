@@ -13,9 +13,9 @@ from spv_platform.ledger import batches, contracts, quarantine
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.ledger.replays import Stretch
 from spv_platform.pipeline.bodies import body
-from spv_platform.pipeline.discover import discover
-from spv_platform.pipeline.reconcile import reconcile
-from spv_platform.pipeline.reprocess import discard, replay, reprocess
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.upkeep.reconcile import reconcile
+from spv_platform.pipeline.upkeep.reprocess import discard, replay, reprocess
 
 CANARY = "zqxreplayqxz"
 FILES = (

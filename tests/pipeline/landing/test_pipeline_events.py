@@ -21,11 +21,11 @@ from pipeline_world import TENANT, World, reasons, tables_of
 from spv_platform.errors import TransientError
 from spv_platform.ledger import objects
 from spv_platform.ledger.objects import FoundObject
-from spv_platform.pipeline import discover as discovery
-from spv_platform.pipeline import events
-from spv_platform.pipeline.discover import discover
-from spv_platform.pipeline.events import MalformedEventError, parse
-from spv_platform.pipeline.sweep import sweep
+from spv_platform.pipeline.landing import discover as discovery
+from spv_platform.pipeline.landing import events
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.events import MalformedEventError, parse
+from spv_platform.pipeline.landing.sweep import sweep
 
 AT = datetime(2026, 11, 25, 8, 0, 0, 123000, tzinfo=UTC)
 FOUND = FoundObject("landing", "north/emr/é a+b%/x", "v1", 7, "abc", AT)

@@ -21,8 +21,8 @@ from pipeline_world import TENANT, World
 
 from spv_platform.errors import UsageError
 from spv_platform.notify.receiver import receiving
-from spv_platform.pipeline import notifying
-from spv_platform.pipeline.practices import add_practice, practice_list
+from spv_platform.pipeline.telling import notifying
+from spv_platform.pipeline.telling.practices import add_practice, practice_list
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from spv_platform.ledger.db import Database
 from spv_platform.ledger.layouts import ANY, beginning
 from spv_platform.ledger.marks import FeedMark
 from spv_platform.ledger.objects import FoundObject
-from spv_platform.pipeline.pages import found_objects, next_marker, page_of, store_time
+from spv_platform.pipeline.landing.pages import found_objects, next_marker, page_of, store_time
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

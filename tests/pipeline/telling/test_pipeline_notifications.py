@@ -22,8 +22,8 @@ from pipeline_practices import (
 from pipeline_world import TENANT, World
 
 from spv_platform.notify.receiver import receiving
-from spv_platform.pipeline import notifying
-from spv_platform.pipeline.practices import open_secret, remove_practice
+from spv_platform.pipeline.telling import notifying
+from spv_platform.pipeline.telling.practices import open_secret, remove_practice
 from spv_platform.pipeline.tenancy import add_tenant, remove_tenant
 
 #: More than any pause of a receiver or a message that failed once.
@@ -227,7 +227,7 @@ def test_two_relays_never_have_the_same_message(live, receiver):
 
 def test_a_relay_killed_between_post_and_mark_sends_it_again_under_the_same_id(live, receiver):
     code = (
-        "from spv_platform.pipeline import notifying; from spv_platform.pipeline.platform import Platform;"
+        "from spv_platform.pipeline.telling import notifying; from spv_platform.pipeline.platform import Platform;"
         " from spv_platform.settings import load_settings; notifying.relay(Platform(load_settings()), 'north')"
     )
     killed = live.worker("-c", code, fault="after_post")

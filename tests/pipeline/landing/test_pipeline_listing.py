@@ -15,12 +15,13 @@ from spv_platform.errors import TransientError
 from spv_platform.ledger import contracts, marks, objects
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.ledger.layouts import SENT, beginning
-from spv_platform.pipeline import listing, pages, tenancy
-from spv_platform.pipeline.discover import discover
-from spv_platform.pipeline.listing import OVERLAP
+from spv_platform.pipeline import tenancy
+from spv_platform.pipeline.landing import listing, pages
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.listing import OVERLAP
+from spv_platform.pipeline.landing.send import BUNDLE, send
+from spv_platform.pipeline.landing.sweep import sweep
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.send import BUNDLE, send
-from spv_platform.pipeline.sweep import sweep
 
 #: More looks than any of these buckets has pages.
 ENOUGH = 40

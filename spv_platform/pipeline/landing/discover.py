@@ -12,7 +12,7 @@ from spv_platform import faults
 from spv_platform.errors import TransientError
 from spv_platform.ledger import admission, batches
 from spv_platform.ledger.batches import DueBatch
-from spv_platform.pipeline import events
+from spv_platform.pipeline.landing import events
 from spv_platform.pipeline.platform import Platform
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from spv_platform.ledger import audit, outbox, practices, tenants
 from spv_platform.ledger.outbox import Attempt
 from spv_platform.notify.message import DIGEST, body
 from spv_platform.notify.post import Outcome, post
-from spv_platform.pipeline.news import organizations_of
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.practices import open_secret
+from spv_platform.pipeline.telling.news import organizations_of
+from spv_platform.pipeline.telling.practices import open_secret
 
 #: An attempt that was begun and not ended, because its process died, is made again after so long.
 _HOLD_S = 20.0

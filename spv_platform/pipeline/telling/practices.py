@@ -14,8 +14,8 @@ from spv_platform.notify.message import DIGEST, TEST, body
 from spv_platform.notify.post import Outcome, check_url, post
 from spv_platform.notify.routing import check_organization
 from spv_platform.notify.signing import new_secret
-from spv_platform.pipeline.news import route_unrouted
 from spv_platform.pipeline.platform import Platform
+from spv_platform.pipeline.telling.news import route_unrouted
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from spv_platform.cli import notifications as notification_commands
 from spv_platform.cli import practice as practice_commands
 from spv_platform.errors import TransientError, UsageError
 from spv_platform.notify.receiver import receiving
-from spv_platform.pipeline import notifying
+from spv_platform.pipeline.telling import notifying
 from spv_platform.sensors.notifications import notifications_sensor
 
 

@@ -8,7 +8,7 @@ from pipeline_world import TENANT, World
 
 from spv_platform.pipeline import stage
 from spv_platform.pipeline.drain import process
-from spv_platform.pipeline.reconcile import reconcile
+from spv_platform.pipeline.upkeep.reconcile import reconcile
 
 FIRST = bundle(patient("ann", mrn="M-1"), result("r", "ann", 1), result("r", "ann", 1), result("gone", "ann", 2))
 BROKEN = bundle(result("s", "ann", 1), {"resourceType": "Observation", "id": "no status"})

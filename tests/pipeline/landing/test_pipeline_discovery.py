@@ -8,8 +8,8 @@ from spv_platform.errors import TransientError
 from spv_platform.ledger import batches
 from spv_platform.ledger.batches import DueBatch
 from spv_platform.pipeline.claims import hold, let_go
-from spv_platform.pipeline.discover import MAX_OPEN_BATCHES, discover, form_batches
 from spv_platform.pipeline.drain import process
+from spv_platform.pipeline.landing.discover import MAX_OPEN_BATCHES, discover, form_batches
 from spv_platform.pipeline.platform import Platform
 
 PLAIN = bundle(patient("ann"), result("r", "ann", 1))

@@ -5,9 +5,9 @@ from pipeline_bundles import bundle, patient
 from pipeline_world import World, reasons
 
 from spv_platform.ledger.sweeping import Ages
-from spv_platform.pipeline import pages
-from spv_platform.pipeline.discover import discover
-from spv_platform.pipeline.sweep import sweep
+from spv_platform.pipeline.landing import pages
+from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.sweep import sweep
 
 PLAIN = bundle(patient("ann"))
 

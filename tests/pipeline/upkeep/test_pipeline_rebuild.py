@@ -9,9 +9,9 @@ from pipeline_world import TENANT, World, approved, decisions_of, everything, li
 
 from spv_platform.lake import compact
 from spv_platform.ledger import publications
-from spv_platform.pipeline.compact import form_compactions
 from spv_platform.pipeline.opting_out import change_list
 from spv_platform.pipeline.reading import reader
+from spv_platform.pipeline.upkeep.compact import form_compactions
 from spv_platform.sample import bundles
 
 ASTER_MRN = "http://sample-hospital.example.org/mrn|SAMPLE-0001"
