@@ -185,5 +185,11 @@ def test_any_decimal_of_the_grammar_is_taken(number: str) -> None:
     assert judged("Observation", raw) == []
 
 
+@pytest.mark.parametrize("number", ["1e400", "1e999999999999", "1e99999999999999999999", "1" * 5000])
+def test_no_number_is_too_large_to_be_refused(number: str) -> None:
+    raw = json.dumps(observation(valueInteger="N")).replace('"N"', number).encode()
+    assert judged("Observation", raw) == [Problem("wrong_json_type", "/valueInteger")]
+
+
 def test_only_the_first_problems_are_told() -> None:
     assert len(of(patient(name=[{"family": 1}] * 100))) == contract.MAX_PROBLEMS

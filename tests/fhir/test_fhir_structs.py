@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fhir_samples import ndjson, observation, parse, patient
+from fhir_samples import ndjson, observation, parse, patient, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -214,6 +214,16 @@ def test_a_row_is_the_same_whoever_read_the_resource(
     monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]]
 ) -> None:
     assert_read_alike(monkeypatch, ndjson(*RESOURCES, *resources))
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1E-400", "1" * 4000, "1e999999999999", "1e99999999999999999999", "-0"])
+def test_a_number_of_any_size_is_taken_with_its_text_whoever_reads_it(
+    monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    resource = observation(valueQuantity={"value": "N"}, extension=[{"url": "u", "valueDecimal": "N"}])
+    data = ndjson(resource, resource | {"id": "o2"}).replace(b'"N"', number.encode())
+    assert_read_alike(monkeypatch, data)
+    assert [row["value_text"] for row in rows(parse(data), "observation")] == [number] * 2
 
 
 def test_the_rows_of_real_data_are_the_same_whoever_read_them(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> None:
