@@ -208,10 +208,17 @@ def _array(data: bytes, max_entries: int) -> Split:
     try:
         found = _array_decoder.decode(data)
     except _UNREADABLE:
-        raise PermanentError("not_json") from None
+        return _array_patiently(data, max_entries)
     if len(found) > max_entries:
         raise PermanentError("too_many_entries", f"entry {max_entries}")
     return Split("array", None, [_of_entry(number, _Entry(resource=raw)) for number, raw in enumerate(found)])
+
+
+def _array_patiently(data: bytes, max_entries: int) -> Split:
+    scanned = scan_entries(b'{"entry":' + data.strip() + b"}", max_entries)
+    if scanned is None or scanned[0] != b'{"entry":[]}':
+        raise PermanentError("not_json")
+    return Split("array", None, [_of_line(number, text) for number, text in enumerate(scanned[1])])
 
 
 def _looks_like_lines(data: bytes) -> bool:
