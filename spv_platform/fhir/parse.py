@@ -151,7 +151,7 @@ def parse_object(
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
     created: dict[str, Identified] = {}
-    repeated = 0
+    conditions: dict[int, str] = {}
     for entry in parts.entries:
         try:
             version = identify(entry, parts.kind, stated)
@@ -160,11 +160,13 @@ def parse_object(
                 version.full_url, version.resource_type, version.resource_id, identifiers_of(version, entry)
             )
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
-            if condition and (first := created.setdefault(condition, name)) is not name:
-                # to the server there is such a resource already, and this name means it
-                names.append(first._replace(full_url=version.full_url, identifiers=()))
-                repeated += 1
-                continue
+            if condition:
+                conditions[entry.index] = condition
+                first = created.setdefault(condition, name)
+                if first is not name:
+                    # to the server there is such a resource already, and this name means it
+                    version.resource_id = first.resource_id
+                    name = first._replace(full_url=version.full_url, identifiers=())
             names.append(name)
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
@@ -178,14 +180,22 @@ def parse_object(
     }
     rows = _Rows(parts, Resolver(names), known, origin, check, drugs)
     projected: list[Version] = []
+    there: set[str] = set()
+    repeated = 0
     for version in versions:
+        condition = conditions.get(version.entry)
+        if condition in there:
+            repeated += 1
+            continue
         try:
             rows.add(version)
         except EntryRefusedError as error:
             bad += _set_aside(version.entry, error)
             continue
         projected.append(version)
-    winners, duplicates = _winners(projected)
+        if condition:
+            there.add(condition)
+    winners, duplicates = _winners(projected, newest_first=parts.kind == "history")
     superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
         rows=rows.kept(winners),
@@ -331,12 +341,12 @@ def _set_aside(entry: int, error: EntryRefusedError) -> list[QuarantinedEntry]:
     return [QuarantinedEntry(entry, problem.pointer, problem.reason) for problem in error.problems]
 
 
-def _winners(versions: list[Version]) -> tuple[list[Version], int]:
+def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
     """The winning version of each key, and how many entries repeat an earlier one.
 
     The rule is that of `lake.winners` for versions of one landing: versioned before unversioned, then the later time,
-    then, if unversioned, the later entry, then the digest. Equal contents are one version, at its first entry, with the
-    latest time.
+    then, if unversioned, the later entry, then the digest. Of what a history says nothing else of, the earlier entry is
+    the newer version (FHIR R4, history). Equal contents are one version, at its first entry, with the latest time.
     """
     distinct: dict[tuple[str, str], dict[str, Version]] = {}
     duplicates = 0
@@ -346,9 +356,15 @@ def _winners(versions: list[Version]) -> tuple[list[Version], int]:
             continue
         duplicates += 1
         same.version_time = max(filter(None, (same.version_time, version.version_time)), default=None)
-    return [max(rivals.values(), key=_rank) for rivals in distinct.values()], duplicates
+    rank = _rank_of_history if newest_first else _rank
+    return [max(rivals.values(), key=rank) for rivals in distinct.values()], duplicates
 
 
 def _rank(version: Version) -> tuple[bool, datetime, int, str]:
     time = version.version_time
     return (time is not None, time or datetime.min, -1 if time else version.entry, version.digest)
+
+
+def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
+    time = version.version_time
+    return (time is not None, time or datetime.min, -version.entry)

@@ -127,6 +127,7 @@ def test_a_history_says_when_each_delete_was() -> None:
         (entry(patient("")), "invalid_id", "/id"),
         (entry(patient(id=5)), "invalid_id", "/id"),
         (entry(patient(birthDate="x")), "invalid_resource", "/birthDate"),
+        (entry(patient(), "urn:\0"), "nul_character", ""),
         (entry([]), "entry_not_object", ""),
         (5, "entry_not_object", ""),
     ],
