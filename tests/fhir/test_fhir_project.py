@@ -136,8 +136,10 @@ def test_a_period_spans_from_its_first_to_its_last_moment() -> None:
     assert (found["effective_period_from"], found["effective_period_to"]) == ("2020-01", "2020-03-05")
     assert found["effective_period_start"] == datetime(2020, 1, 1)
     assert found["effective_period_end"] == datetime(2020, 3, 6)
-    half = row(observation(effectivePeriod={"start": "2020-01"}), "observation")
+    assert (found["effective_period_from_precision"], found["effective_period_to_precision"]) == ("month", "day")
+    half = row(observation(effectivePeriod={"start": "2020-01-01T00:00:00+01:00"}), "observation")
     assert (half["effective_period_to"], half["effective_period_end"]) == (None, None)
+    assert (half["effective_period_from_precision"], half["effective_period_to_precision"]) == ("second", None)
 
 
 def test_the_first_alternative_that_is_present_is_taken() -> None:
