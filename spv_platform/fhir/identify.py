@@ -12,7 +12,7 @@ from spv_platform.fhir.datatypes import Identifier
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.project import Version
-from spv_platform.fhir.references import CONDITIONAL, ID, SOUGHT_TYPES
+from spv_platform.fhir.references import CONDITIONAL, ID
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import RawEntry
 
@@ -32,14 +32,21 @@ class _Head(msgspec.Struct, gc=False, rename="camel"):
     resource_type: str | None = None
     id: str | None = None
     meta: _Meta | None = None
+    status: msgspec.Raw = msgspec.Raw()
 
 
 class _Identified(msgspec.Struct, gc=False):
-    identifier: list[Identifier] | None = None
+    identifier: list[Identifier] | Identifier | None = None
 
 
 _identified_decoder = msgspec.json.Decoder(_Identified)
 _head_decoder = msgspec.json.Decoder(_Head)
+#: Of versions of one time stands what takes back before what corrects, and what is not final yet last.
+_STANDING = {
+    b'"entered-in-error"': 2,
+    **dict.fromkeys((b'"amended"', b'"corrected"', b'"appended"'), 1),
+    **dict.fromkeys((b'"registered"', b'"partial"', b'"preliminary"'), -1),
+}
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
 
@@ -89,6 +96,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         version_time=_time(meta.last_updated, "/meta/lastUpdated") or _changed(entry, kind) or stated,
         version_id=meta.version_id,
         profiles=[profile for profile in meta.profile or () if profile] or None,
+        standing=_STANDING.get(bytes(head.status), 0),
     )
 
 
@@ -123,13 +131,14 @@ def _changed(entry: RawEntry, kind: str) -> datetime | None:
 
 
 def identifiers_of(version: Version, entry: RawEntry) -> tuple[str, ...]:
-    """What references by identifier may ask for (`references.target_of`), of the types that they ask for."""
-    if version.resource_type not in SOUGHT_TYPES or version.deleted or entry.content is None:
+    """What references by identifier may ask for (`references.target_of`)."""
+    if version.deleted or entry.content is None:
         return ()
     try:
-        found = _identified_decoder.decode(entry.content).identifier or ()
+        found = _identified_decoder.decode(entry.content).identifier or []
     except msgspec.ValidationError:
         return ()
+    found = found if isinstance(found, list) else [found]
     return tuple(f"identifier={each.system or ''}|{each.value}" for each in found if each.value)
 
 

@@ -25,7 +25,7 @@ from spv_platform.fhir.frames import Row, TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, projector_of
-from spv_platform.fhir.references import EntryReferences, Identified, Known, Resolver
+from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences, Identified, Known, Resolver
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
@@ -156,9 +156,8 @@ def parse_object(
         try:
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
-            name = Identified(
-                version.full_url, version.resource_type, version.resource_id, identifiers_of(version, entry)
-            )
+            sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
+            name = Identified(version.full_url, version.resource_type, version.resource_id, sought)
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
             if condition:
                 conditions[entry.index] = condition
@@ -178,7 +177,14 @@ def parse_object(
         for version in versions
         if version.resource_type == "Medication" and (content := parts.entries[version.entry].content) is not None
     }
-    rows = _Rows(parts, Resolver(names), known, origin, check, drugs)
+    others = (
+        Identified(
+            None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])
+        )
+        for version in versions
+        if version.resource_type not in SOUGHT_TYPES
+    )
+    rows = _Rows(parts, Resolver(names, others), known, origin, check, drugs)
     projected: list[Version] = []
     there: set[str] = set()
     repeated = 0
@@ -345,8 +351,9 @@ def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Versi
     """The winning version of each key, and how many entries repeat an earlier one.
 
     The rule is that of `lake.winners` for versions of one landing: versioned before unversioned, then the later time,
-    then, if unversioned, the later entry, then the digest. Of what a history says nothing else of, the earlier entry is
-    the newer version (FHIR R4, history). Equal contents are one version, at its first entry, with the latest time.
+    then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a history
+    says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one version, at
+    its first entry, with the latest time.
     """
     distinct: dict[tuple[str, str], dict[str, Version]] = {}
     duplicates = 0
@@ -360,9 +367,9 @@ def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Versi
     return [max(rivals.values(), key=rank) for rivals in distinct.values()], duplicates
 
 
-def _rank(version: Version) -> tuple[bool, datetime, int, str]:
+def _rank(version: Version) -> tuple[bool, datetime, int, int, str]:
     time = version.version_time
-    return (time is not None, time or datetime.min, -1 if time else version.entry, version.digest)
+    return (time is not None, time or datetime.min, -1 if time else version.entry, version.standing, version.digest)
 
 
 def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:

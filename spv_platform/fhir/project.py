@@ -38,6 +38,7 @@ class Version:
         digest: of its content (`fhir.digest`); empty until that is read.
         version_time: what the source stated, naive UTC; None: nothing.
         container: `Type/id` of the resource that holds it; None: it is an entry's own.
+        standing: by its status, before others of the same time.
     """
 
     entry: int
@@ -50,6 +51,7 @@ class Version:
     version_id: str | None = None
     container: str | None = None
     profiles: list[str] | None = field(default=None)
+    standing: int = 0
 
     @property
     def key(self) -> tuple[str, str]:

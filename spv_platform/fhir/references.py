@@ -70,9 +70,14 @@ class Identified(NamedTuple):
 
 
 class Resolver:
-    """Resolves the references of one object's entries."""
+    """Resolves the references of one object's entries.
 
-    def __init__(self, entries: Iterable[Identified]) -> None:
+    Args:
+        entries: all of them, those of `SOUGHT_TYPES` with their identifiers.
+        others: those of other types, with theirs; gone through when one is first asked for by an identifier.
+    """
+
+    def __init__(self, entries: Iterable[Identified], others: Iterable[Identified] = ()) -> None:
         self._by_url: dict[str, str | None] = {}  # None: of several entries
         self._named: dict[str, int] = {}  # by key: 2 if an entry has no fullUrl, 1 if one says Type/id, 0 if none does
         self._by_target: dict[tuple[str, str], set[str]] = {}
@@ -85,11 +90,15 @@ class Resolver:
                     # two entries under one fullUrl: which is meant cannot be said
                     self._by_url[url] = None
                 named = int(url.endswith(f"/{key}"))
-            for target in entry.identifiers:
-                for type_ in ("", entry.resource_type):
-                    self._by_target.setdefault((type_, target), set()).add(key)
+            self._note_targets(entry)
             self._named[key] = max(self._named.get(key, 0), named)
+        self._others = others
         self._answers: dict[tuple[str, str], Resolved] = {}
+
+    def _note_targets(self, entry: Identified) -> None:
+        for target in entry.identifiers:
+            for type_ in ("", entry.resource_type):
+                self._by_target.setdefault((type_, target), set()).add(entry.key)
 
     def resolve(self, reference: Reference, full_url: str | None) -> Resolved | None:
         """Resolve one reference; None when it says nothing (only a display).
@@ -112,7 +121,12 @@ class Resolver:
 
     def _identified(self, reference: Reference, how: str) -> tuple[str | None, str]:
         """The one entry that has the identifier that is asked for, and how it was asked for."""
-        keys = self._by_target.get((target_type(reference) or "", target_of(reference) or ""), ())
+        type_ = target_type(reference) or ""
+        if type_ not in SOUGHT_TYPES:
+            for entry in self._others:
+                self._note_targets(entry)
+            self._others = ()
+        keys = self._by_target.get((type_, target_of(reference) or ""), ())
         return (None, "ambiguous") if len(keys) > 1 else (next(iter(keys), None), how)
 
     def _find(self, text: str, base: str) -> tuple[str | None, str]:

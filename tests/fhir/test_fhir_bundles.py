@@ -80,6 +80,41 @@ def test_references_by_identifier_find_the_one_entry_that_has_it() -> None:
     assert [(each["key"], each["how"]) for each in found] == [(None, "ambiguous"), (None, "conditional")]
 
 
+def test_entries_of_any_type_are_found_by_their_identifier() -> None:
+    specimens = [
+        {"resourceType": "Specimen", "id": id_, "identifier": [{"system": "urn:lab", "value": value}]}
+        for id_, value in (("s", "1"), ("t", "2"), ("u", "2"))
+    ]
+    ways = (
+        {"reference": "Specimen?identifier=urn:lab|1"},
+        {"type": "Specimen", "identifier": {"system": "urn:lab", "value": "1"}},
+        {"identifier": {"system": "urn:lab", "value": "1"}},
+        {"reference": "Specimen?identifier=urn:lab|2"},
+        {"reference": "Specimen?identifier=urn:lab|3"},
+    )
+    seen = [observation(f"o{number}", specimen=way) for number, way in enumerate(ways)]
+    parsed = parse(bundle(*map(entry, (*seen, *specimens))))
+    assert [(row["specimen_key"], row["specimen_how"]) for row in rows(parsed, "observation")] == [
+        ("Specimen/s", "conditional"),
+        ("Specimen/s", "logical"),
+        ("Specimen/s", "logical"),
+        (None, "ambiguous"),
+        (None, "conditional"),
+    ]
+
+
+def test_a_type_that_has_one_identifier_only_is_found_by_it() -> None:
+    answers = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "q",
+        "status": "completed",
+        "identifier": {"system": "s", "value": "1"},
+    }
+    seen = observation("o", derivedFrom=[{"reference": "QuestionnaireResponse?identifier=s|1"}])
+    (found,) = rows(parse(bundle(entry(seen), entry(answers))), "observation")
+    assert found["derived_from"][0]["key"] == "QuestionnaireResponse/q"
+
+
 def test_a_full_url_that_two_entries_have_is_ambiguous() -> None:
     twins = [entry(patient(f"p{number}"), "urn:uuid:a") for number in range(2)]
     (found,) = rows(parse(bundle(*twins, entry(observation("o", subject={"reference": "urn:uuid:a"})))), "observation")

@@ -62,6 +62,20 @@ def test_of_two_contents_with_a_time_the_later_time_wins_whatever_the_order() ->
         assert found["version_time"] == datetime(2024, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [("corrected", "final"), ("amended", "preliminary"), ("entered-in-error", "corrected"), ("final", "registered")],
+)
+@pytest.mark.parametrize("number", range(4))
+def test_of_two_contents_of_one_time_the_correction_wins_whatever_the_order(
+    better: str, worse: str, number: int
+) -> None:
+    pair = [entry(observation(status=status, valueInteger=number)) for status in (better, worse)]
+    for entries in (pair, pair[::-1]):
+        (found,) = rows(parse(bundle(*entries, timestamp="2024-01-01T00:00:00Z")), "observation")
+        assert found["status"] == better
+
+
 def test_a_version_with_a_time_wins_over_one_without() -> None:
     parsed = parse(ndjson(patient(meta={"lastUpdated": "2024-01-02T00:00:00Z"}), patient(gender="male")))
     assert rows(parsed, "patient")[0]["versioned"]
