@@ -48,6 +48,7 @@ BY_SHAPE = frozenset(
         "SubstancePolymer",
         "SubstanceProtein",
         "SubstanceReferenceInformation",
+        "SubstanceSourceMaterial",
         "SubstanceSpecification",
     }
 )

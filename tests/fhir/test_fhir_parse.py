@@ -152,6 +152,44 @@ def test_a_bad_entry_is_set_aside_and_its_neighbours_are_not(bad: Any, reason: s
     assert counts(parsed) == (3, 2, 0, 0, 0, 1)
 
 
+QUANTITY = b'"status":"final","code":{"text":"x"},"valueQuantity":{"value":%s}'
+
+
+@pytest.mark.parametrize("number", [b"01", b"1.", b".5", b"+1", b"1e", b"--1", b"0x10", b"1_000", b"NaN", b"-Infinity"])
+def test_a_number_that_is_none_costs_its_entry_and_no_neighbour(number: bytes) -> None:
+    assert_alone(b'{"resourceType":"Observation",' + QUANTITY % number + b"}", "entry_not_json")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"\xff", "entry_not_json"),
+        (b"\xc0\x80", "entry_not_json"),
+        (b"\xed\xa0\x80", "entry_not_json"),
+        (b"\\ud800", "entry_not_json"),
+        (b"\\udc00\\ud800", "entry_not_json"),
+        (b"a\0b", "entry_not_json"),
+        (b"a\\u0000b", "nul_character"),
+        (b"a\tb", "entry_not_json"),
+        (b'a","text":"b', "repeated_key"),
+        (b'a","\\u0074ext":"b', "repeated_key"),
+    ],
+)
+def test_a_text_that_is_none_costs_its_entry_and_no_neighbour(text: bytes, reason: str) -> None:
+    assert_alone(b'{"resourceType":"Patient","name":[{"text":"' + text + b'"}]}', reason)
+
+
+def assert_alone(raw: bytes, reason: str) -> None:
+    """A resource is set aside for this reason, and those beside it are not."""
+    good = [json.dumps(patient(name)).encode() for name in ("a", "b")]
+    lines = b"\n".join([good[0], raw, good[1]])
+    made = b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":%b},{"resource":%b},{"resource":%b}]}'
+    for data in (lines, made % (good[0], raw, good[1])):
+        parsed = parse(data)
+        assert reasons(parsed) == [(1, reason, "")]
+        assert counts(parsed) == (3, 2, 0, 0, 0, 1)
+
+
 def test_several_problems_are_one_quarantined_entry() -> None:
     parsed = parse(bundle(entry(patient(birthDate="x", active=[]))))
     assert len(parsed.quarantined) == 2

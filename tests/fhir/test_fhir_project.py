@@ -104,6 +104,7 @@ def test_a_quantity_keeps_number_text_comparator_and_unit() -> None:
         "7.00",
         "<",
     ]
+    assert found["value_scale"] == 2
     assert (found["value_unit"], found["value_unit_system"], found["value_unit_code"]) == ("g/dl", "ucum", "g/dL")
     assert found["code"] == [LOINC, {**LOCAL, "display": None}]
     assert (found["code_text"], found["patient_id"]) == ("Hb", "p1")
@@ -221,6 +222,7 @@ def test_extension_urls_are_found_at_any_depth() -> None:
     }
     text = json.dumps(raw).replace("1}", "1e400}").encode()
     assert extensions_of(compact(text)) == (["a", "b", "c", "d"], None)
+    assert extensions_of(text.replace(b"xten", b"\\u0078ten").replace(b" ", b"")) == (["a", "b", "c", "d"], None)
 
 
 def test_an_element_that_is_absent_for_a_reason_keeps_it() -> None:

@@ -73,6 +73,11 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert problems(b"\xef\xbb\xbf" + ndjson(patient(), observation())) == [None, None]
 
 
+def test_a_byte_order_mark_between_lines_costs_its_line() -> None:
+    marked = b"\xef\xbb\xbf" + ndjson(patient())
+    assert problems(marked + marked + ndjson(patient())) == [None, "entry_not_json", None]
+
+
 @pytest.mark.parametrize("more", [{}, {"entry": None}])
 def test_a_bundle_without_entries_is_empty(more: dict[str, None]) -> None:
     data = json.dumps({"resourceType": "Bundle", "type": "searchset", **more}).encode()
