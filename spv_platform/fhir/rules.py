@@ -36,6 +36,7 @@ RULES: dict[str, str] = {
     "nested_contained": "A contained resource contains another (dom-2).",
     "several_choices": "Two types are chosen for one element, as valueString beside valueInteger (Formats, [x]).",
     "unknown_element": "An element is called `fhir_comments` or `resource_type`, as only the models do.",
+    "unknown_resource_type": "A resource is of an abstract type, or of one that R4B added (Resource Index of R4).",
     "r4_only_type": "A type of R4 without a usable model is taken by its shape; the rules without a model hold.",
 }
 

@@ -209,6 +209,7 @@ TOO_LAX = {
     "nested_contained": b'{"resourceType":"Patient","contained":[{"resourceType":"Patient","contained":'
     b'[{"resourceType":"Patient","id":"x"}]}]}',
     "unknown_element": b'{"resourceType":"Patient","fhir_comments":["x"]}',
+    "unknown_resource_type": b'{"resourceType":"Patient","contained":[{"resourceType":"Resource","id":"x"}]}',
 }
 
 
