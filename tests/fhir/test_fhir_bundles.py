@@ -151,6 +151,13 @@ def test_addresses_of_documents_lead_to_entries_and_a_web_page_is_no_open_end() 
         (None, "absolute"),
     ]
     assert parsed.references == []
+    medium = {"resourceType": "Media", "id": "m", "status": "completed", "content": {"url": "urn:uuid:b"}}
+    (found,) = [
+        row
+        for row in rows(parse(bundle(entry(medium), entry(binary, "urn:uuid:b"))), "other_resource")
+        if row["resource_type"] == "Media"
+    ]
+    assert found["attachment"] == [{"reference": "urn:uuid:b", "key": "Binary/b", "how": "urn"}]
 
 
 def test_a_delete_needs_nothing_but_its_address() -> None:
