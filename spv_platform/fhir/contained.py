@@ -12,6 +12,7 @@ import msgspec
 from spv_platform.fhir.datatypes import Concept
 from spv_platform.fhir.frames import Row
 from spv_platform.fhir.kinds import codings_of
+from spv_platform.fhir.problems import refused
 from spv_platform.fhir.project import Version
 from spv_platform.lake.tables import MEDICATION
 
@@ -37,9 +38,9 @@ _CODE, _TEXT, _DRUG = (_COLUMNS.index(name) for name in ("code", "code_text", "m
 
 
 class Part(NamedTuple):
-    """A resource inside of another: how its container calls it (`#id`), its version, its JSON text."""
+    """A resource inside of another: how its container calls it (`#id`; None: not), its version, its JSON text."""
 
-    name: str
+    name: str | None
     version: Version
     text: bytes
 
@@ -51,28 +52,41 @@ def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
         version: the container's.
         text: its JSON text.
         resource: as `contract.read` gave it; None: it did not.
+
+    Raises:
+        EntryRefusedError: one is a Bundle, or two have one id.
     """
-    if resource is None:
-        raws = _container_decoder.decode(text).contained if b'"contained"' in text else []
-    else:
-        raws = getattr(resource, "contained", None) or []
+    holder = _container_decoder.decode(text) if resource is None else resource
+    raws = getattr(holder, "contained", None) or []
+    heads = [_head_decoder.decode(raw) for raw in raws]
+    ids = {head.id for head in heads}
+    seen: set[str] = set()
     parts = []
-    for number, raw in enumerate(raws):
-        head = _head_decoder.decode(raw)
+    for number, (head, raw) in enumerate(zip(heads, raws, strict=True)):
+        if head.type == "Bundle":
+            # as one row its entries would be lost
+            raise refused("nested_bundle", f"/contained/{number}/resourceType")
+        id_ = head.id or str(number)
+        while not head.id and id_ in ids:
+            id_ += ".0"
+        if id_ in seen:
+            # which of them a reference means cannot be said
+            raise refused("invalid_resource", f"/contained/{number}/id")
+        seen.add(id_)
         own = replace(
             version,
             resource_type=head.type,
-            resource_id=f"{version.resource_id}#{head.id or number}",
+            resource_id=f"{version.resource_id}#{id_}",
             container=version.name,
             profiles=None,
         )
-        parts.append(Part(f"#{head.id}", own, bytes(raw)))
+        parts.append(Part(f"#{head.id}" if head.id else None, own, bytes(raw)))
     return parts
 
 
 def names_of(version: Version, parts: list[Part]) -> dict[str, str]:
     """The keys that references inside of a container mean, by their text."""
-    return {"#": version.name, **{part.name: part.version.name for part in parts}}
+    return {"#": version.name, **{part.name: part.version.name for part in parts if part.name}}
 
 
 def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:

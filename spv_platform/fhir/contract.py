@@ -11,7 +11,7 @@ that take what is surely valid a hundred times as fast; the models judge the res
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, NoReturn
 
@@ -22,7 +22,7 @@ from spv_platform.fhir.structs import Takers
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 #: Changes whenever the verdict on any resource may change.
-CONTRACT_VERSION = "r4b-models-2"
+CONTRACT_VERSION = "r4b-models-3"
 
 #: Most problems told of one resource; the rest say nothing new.
 MAX_PROBLEMS = 16
@@ -48,6 +48,7 @@ BY_SHAPE = frozenset(
         "SubstancePolymer",
         "SubstanceProtein",
         "SubstanceReferenceInformation",
+        "SubstanceSourceMaterial",
         "SubstanceSpecification",
     }
 )
@@ -81,6 +82,10 @@ _NOT_R4 = frozenset(
 )
 
 
+#: Digits up to which a whole number is read as one: Python reads no more than some thousands, and FHIR's have ten.
+_MOST_DIGITS = 100
+
+
 class _RefusedError(Exception):
     """JSON that FHIR does not allow: a repeated key, or a number that is none. Its text is the reason code."""
 
@@ -109,7 +114,11 @@ def second_opinion(resource_type: str, text: bytes) -> list[Problem]:
     """
     try:
         resource = json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition
+            text,
+            parse_float=_number,
+            parse_int=lambda digits: int(digits) if len(digits) <= _MOST_DIGITS else _number(digits),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_without_repetition,
         )
     except _RefusedError as error:
         return [Problem(str(error), "")]
@@ -210,6 +219,15 @@ def _pointer(detail: Any, names: frozenset[str]) -> str:
         # the last part is a name that the models made up, or that the sender did
         parts = parts[:-1]
     return "".join(f"/{part}" for part in parts)
+
+
+def _number(text: str) -> Decimal:
+    """A number for the models, which would write it out with all its zeros; no rule asks how large a decimal is."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return Decimal()
+    return number if abs(number.adjusted()) <= _MOST_DIGITS else Decimal()
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ _STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
 #: Structures whose paths are remembered; when there are so many, they are forgotten together.
 _MOST_KNOWN = 5_000
 
-_decode = msgspec.json.Decoder().decode
+#: Reads a number as its text, so that no number is out of range.
+_decode = msgspec.json.Decoder(float_hook=str).decode
 _known: dict[bytes, frozenset[str]] = {}
 
 
@@ -50,7 +51,11 @@ class ElementsSeen:
         if found is None:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
-            found = _known[structure] = frozenset(_paths(_decode(text), ""))
+            try:
+                found = frozenset(_paths(_decode(text), ""))
+            except msgspec.ValidationError:
+                return  # a whole number of thousands of digits, which Python does not read
+            _known[structure] = found
         self._found.add((resource_type, found))
 
 

@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from hashlib import sha256
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -11,7 +12,7 @@ from spv_platform.fhir.datatypes import Identifier
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.project import Version
-from spv_platform.fhir.references import CONDITIONAL, ID, SOUGHT_TYPES
+from spv_platform.fhir.references import CONDITIONAL, ID
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import RawEntry
 
@@ -31,14 +32,21 @@ class _Head(msgspec.Struct, gc=False, rename="camel"):
     resource_type: str | None = None
     id: str | None = None
     meta: _Meta | None = None
+    status: msgspec.Raw = msgspec.Raw()
 
 
 class _Identified(msgspec.Struct, gc=False):
-    identifier: list[Identifier] | None = None
+    identifier: list[Identifier] | Identifier | None = None
 
 
 _identified_decoder = msgspec.json.Decoder(_Identified)
 _head_decoder = msgspec.json.Decoder(_Head)
+#: Of versions of one time stands what takes back before what corrects, and what is not final yet last.
+_STANDING = {
+    b'"entered-in-error"': 2,
+    **dict.fromkeys((b'"amended"', b'"corrected"', b'"appended"'), 1),
+    **dict.fromkeys((b'"registered"', b'"partial"', b'"preliminary"'), -1),
+}
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
 
@@ -59,6 +67,8 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     """
     if entry.problem:
         raise refused(entry.problem)
+    if entry.full_url and "\0" in entry.full_url:
+        raise refused("nul_character")
     if entry.method == "DELETE":
         return _tombstone(entry, kind, stated)
     raw = entry.content
@@ -83,9 +93,10 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         resource_type=resource_type,
         resource_id=resource_id,
         full_url=entry.full_url,
-        version_time=_time(meta.last_updated, "/meta/lastUpdated") or stated,
+        version_time=_time(meta.last_updated, "/meta/lastUpdated") or _changed(entry, kind) or stated,
         version_id=meta.version_id,
         profiles=[profile for profile in meta.profile or () if profile] or None,
+        standing=_STANDING.get(bytes(head.status), 0),
     )
 
 
@@ -103,30 +114,48 @@ def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("invalid_delete")
     if not is_known(target[1]):
         raise refused("unknown_resource_type")
-    # a history says when each change was; its own timestamp is only when it was asked for
-    own = _time(entry.last_modified, "") if kind == "history" else None
     return Version(
-        entry.index, target[1], target[2], EMPTY, full_url=entry.full_url, deleted=True, version_time=own or stated
+        entry.index,
+        target[1],
+        target[2],
+        EMPTY,
+        full_url=entry.full_url,
+        deleted=True,
+        version_time=_changed(entry, kind) or stated,
     )
 
 
+def _changed(entry: RawEntry, kind: str) -> datetime | None:
+    """A history says when each change was; its own timestamp is only when it was asked for."""
+    return _time(entry.last_modified, "") if kind == "history" else None
+
+
 def identifiers_of(version: Version, entry: RawEntry) -> tuple[str, ...]:
-    """What references by identifier may ask for (`references.target_of`), of the types that they ask for."""
-    if version.resource_type not in SOUGHT_TYPES or version.deleted or entry.content is None:
+    """What references by identifier may ask for (`references.target_of`)."""
+    if version.deleted or entry.content is None:
         return ()
     try:
-        found = _identified_decoder.decode(entry.content).identifier or ()
+        found = _identified_decoder.decode(entry.content).identifier or []
     except msgspec.ValidationError:
         return ()
+    found = found if isinstance(found, list) else [found]
     return tuple(f"identifier={each.system or ''}|{each.value}" for each in found if each.value)
 
 
 def condition_of(entry: RawEntry, resource_type: str) -> str | None:
     """The search, as `Type?search`, that a conditional create or update names its resource by."""
     if entry.method == "POST" and entry.if_none_exist:
-        return f"{resource_type}?{entry.if_none_exist.partition('?')[2] or entry.if_none_exist}"
+        return _search_of(resource_type, entry.if_none_exist.partition("?")[2] or entry.if_none_exist)
     conditional = CONDITIONAL.fullmatch(entry.url or "") if entry.method == "PUT" else None
-    return conditional[0] if conditional and conditional[1] == resource_type else None
+    if conditional is None or conditional[1] != resource_type:
+        return None
+    return _search_of(resource_type, conditional[0].partition("?")[2])
+
+
+def _search_of(resource_type: str, search: str) -> str:
+    """One text of a search, however its characters are escaped."""
+    said = "&".join("=".join(pair) for pair in parse_qsl(search, keep_blank_values=True))
+    return f"{resource_type}?{said or search}"
 
 
 def _made_id(digits: str) -> str:

@@ -35,8 +35,15 @@ def _time(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
 
 
 def _period(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
-    start, end = values[0].start, values[0].end
-    return (start, end, moment(start).start if start else None, moment(end).end if end else None)
+    start, end = (moment(text) if text else None for text in (values[0].start, values[0].end))
+    return (
+        start and start.text,
+        end and end.text,
+        start and start.start,
+        end and end.end,
+        start and start.precision,
+        end and end.precision,
+    )
 
 
 def _codings(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
@@ -70,12 +77,17 @@ def _components(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
                 component.value_integer,
                 component.value_boolean,
                 component.value_date_time or component.value_time,
-                codings_of(component.data_absent_reason),
+                _reason(component.data_absent_reason),
                 _all_codings(component.interpretation or []),
             )
             for component in values
         ],
     )
+
+
+def _reason(concept: Concept | None) -> list[tuple[Any, ...]] | None:
+    """Why a component has no value; in words only, these stand for a display."""
+    return codings_of(concept) or ([(None, None, concept.text)] if concept and concept.text else None)
 
 
 def _identifiers(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from spv_platform.fhir.frames import Row, TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, projector_of
-from spv_platform.fhir.references import EntryReferences, Identified, Known, Resolver
+from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences, Identified, Known, Resolver
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
@@ -151,20 +151,21 @@ def parse_object(
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
     created: dict[str, Identified] = {}
-    repeated = 0
+    conditions: dict[int, str] = {}
     for entry in parts.entries:
         try:
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
-            name = Identified(
-                version.full_url, version.resource_type, version.resource_id, identifiers_of(version, entry)
-            )
+            sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
+            name = Identified(version.full_url, version.resource_type, version.resource_id, sought)
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
-            if condition and (first := created.setdefault(condition, name)) is not name:
-                # to the server there is such a resource already, and this name means it
-                names.append(first._replace(full_url=version.full_url, identifiers=()))
-                repeated += 1
-                continue
+            if condition:
+                conditions[entry.index] = condition
+                first = created.setdefault(condition, name)
+                if first is not name:
+                    # to the server there is such a resource already, and this name means it
+                    version.resource_id = first.resource_id
+                    name = first._replace(full_url=version.full_url, identifiers=())
             names.append(name)
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
@@ -176,16 +177,31 @@ def parse_object(
         for version in versions
         if version.resource_type == "Medication" and (content := parts.entries[version.entry].content) is not None
     }
-    rows = _Rows(parts, Resolver(names), known, origin, check, drugs)
+    others = (
+        Identified(
+            None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])
+        )
+        for version in versions
+        if version.resource_type not in SOUGHT_TYPES
+    )
+    rows = _Rows(parts, Resolver(names, others), known, origin, check, drugs)
     projected: list[Version] = []
+    there: set[str] = set()
+    repeated = 0
     for version in versions:
+        condition = conditions.get(version.entry)
+        if condition in there:
+            repeated += 1
+            continue
         try:
             rows.add(version)
         except EntryRefusedError as error:
             bad += _set_aside(version.entry, error)
             continue
         projected.append(version)
-    winners, duplicates = _winners(projected)
+        if condition:
+            there.add(condition)
+    winners, duplicates = _winners(projected, newest_first=parts.kind == "history")
     superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
         rows=rows.kept(winners),
@@ -331,12 +347,13 @@ def _set_aside(entry: int, error: EntryRefusedError) -> list[QuarantinedEntry]:
     return [QuarantinedEntry(entry, problem.pointer, problem.reason) for problem in error.problems]
 
 
-def _winners(versions: list[Version]) -> tuple[list[Version], int]:
+def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
     """The winning version of each key, and how many entries repeat an earlier one.
 
     The rule is that of `lake.winners` for versions of one landing: versioned before unversioned, then the later time,
-    then, if unversioned, the later entry, then the digest. Equal contents are one version, at its first entry, with the
-    latest time.
+    then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a history
+    says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one version, at
+    its first entry, with the latest time.
     """
     distinct: dict[tuple[str, str], dict[str, Version]] = {}
     duplicates = 0
@@ -346,9 +363,15 @@ def _winners(versions: list[Version]) -> tuple[list[Version], int]:
             continue
         duplicates += 1
         same.version_time = max(filter(None, (same.version_time, version.version_time)), default=None)
-    return [max(rivals.values(), key=_rank) for rivals in distinct.values()], duplicates
+    rank = _rank_of_history if newest_first else _rank
+    return [max(rivals.values(), key=rank) for rivals in distinct.values()], duplicates
 
 
-def _rank(version: Version) -> tuple[bool, datetime, int, str]:
+def _rank(version: Version) -> tuple[bool, datetime, int, int, str]:
     time = version.version_time
-    return (time is not None, time or datetime.min, -1 if time else version.entry, version.digest)
+    return (time is not None, time or datetime.min, -1 if time else version.entry, version.standing, version.digest)
+
+
+def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
+    time = version.version_time
+    return (time is not None, time or datetime.min, -version.entry)

@@ -4,6 +4,7 @@ Each table's paths are compiled once for each type of resource. A column without
 fill it. A resource comes read by `structs`, or is read here, leniently; the row is the same.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,8 @@ from spv_platform.lake.describe import Table
 #: Reads a number as its text, so that no number is out of range.
 _any_decoder = msgspec.json.Decoder(float_hook=str)
 
+#: Of ASCII: no writer escapes one, but it may stand in the name of an extension.
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 #: By table name: to hash a whole description for every row costs more than to project it.
@@ -38,6 +41,7 @@ class Version:
         digest: of its content (`fhir.digest`); empty until that is read.
         version_time: what the source stated, naive UTC; None: nothing.
         container: `Type/id` of the resource that holds it; None: it is an entry's own.
+        standing: by its status, before others of the same time.
     """
 
     entry: int
@@ -50,6 +54,7 @@ class Version:
     version_id: str | None = None
     container: str | None = None
     profiles: list[str] | None = field(default=None)
+    standing: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -188,7 +193,7 @@ def extensions_of(text: bytes) -> tuple[list[str] | None, list[tuple[str, str]] 
     Returns:
         Every url, sorted, with repetitions; the elements that are absent for a reason: JSON pointer and reason, sorted.
     """
-    if b'xtension":[' not in text:
+    if b'xtension":[' not in text and not (b"\\" in text and _ESCAPED_LETTER.search(text)):
         return None, None
     urls: list[str] = []
     absent: list[tuple[str, str]] = []

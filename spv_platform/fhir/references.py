@@ -9,9 +9,9 @@ how        meaning                                                              
 urn        `urn:…`, the fullUrl of an entry                                             yes
 full_url   an absolute URL, the fullUrl of an entry                                     yes
 relative   `Type/id`, or the same under the base of the entry's own fullUrl             yes
-fallback   `Type/id` of an entry whose fullUrl says otherwise                           yes
+fallback   `Type/id` of an entry whose fullUrl says otherwise, or says another base     yes
 contained  `#id`, a resource inside of the one that refers to it; `#`, the one around it  if there
-ambiguous  a fullUrl that several entries have                                          no
+ambiguous  a fullUrl or an identifier that several entries have                         no
 conditional `Type?search`                                                               if there or known
 logical    only an identifier                                                           if there or known
 absolute   a URL of somewhere else                                                      if known
@@ -70,26 +70,35 @@ class Identified(NamedTuple):
 
 
 class Resolver:
-    """Resolves the references of one object's entries."""
+    """Resolves the references of one object's entries.
 
-    def __init__(self, entries: Iterable[Identified]) -> None:
+    Args:
+        entries: all of them, those of `SOUGHT_TYPES` with their identifiers.
+        others: those of other types, with theirs; gone through when one is first asked for by an identifier.
+    """
+
+    def __init__(self, entries: Iterable[Identified], others: Iterable[Identified] = ()) -> None:
         self._by_url: dict[str, str | None] = {}  # None: of several entries
-        self._misnamed: dict[str, bool] = {}
+        self._named: dict[str, int] = {}  # by key: 2 if an entry has no fullUrl, 1 if one says Type/id, 0 if none does
         self._by_target: dict[tuple[str, str], set[str]] = {}
         for entry in entries:
             key, url = entry.key, entry.full_url
-            misnamed = False
+            named = 2
             if url:
                 known = self._by_url.setdefault(url, key)
                 if known != key:
                     # two entries under one fullUrl: which is meant cannot be said
                     self._by_url[url] = None
-                misnamed = not url.endswith(f"/{key}")
-            for target in entry.identifiers:
-                for type_ in ("", entry.resource_type):
-                    self._by_target.setdefault((type_, target), set()).add(key)
-            self._misnamed[key] = self._misnamed.get(key, True) and misnamed
+                named = int(url.endswith(f"/{key}"))
+            self._note_targets(entry)
+            self._named[key] = max(self._named.get(key, 0), named)
+        self._others = others
         self._answers: dict[tuple[str, str], Resolved] = {}
+
+    def _note_targets(self, entry: Identified) -> None:
+        for target in entry.identifiers:
+            for type_ in ("", entry.resource_type):
+                self._by_target.setdefault((type_, target), set()).add(entry.key)
 
     def resolve(self, reference: Reference, full_url: str | None) -> Resolved | None:
         """Resolve one reference; None when it says nothing (only a display).
@@ -100,20 +109,25 @@ class Resolver:
         """
         text = reference.reference
         if text is None:
-            return Resolved(None, self._identified(reference), "logical") if reference.identifier else None
+            return Resolved(None, *self._identified(reference, "logical")) if reference.identifier else None
         base = _base_of(full_url)
         answer = self._answers.get((text, base))
         if answer is None:
             key, how = self._find(text, base)
             if how == "conditional":
-                key = self._identified(reference)
+                key, how = self._identified(reference, how)
             answer = self._answers[text, base] = Resolved(text, key, how)
         return answer
 
-    def _identified(self, reference: Reference) -> str | None:
-        """The one entry that has the identifier that is asked for."""
-        keys = self._by_target.get((target_type(reference) or "", target_of(reference) or ""), ())
-        return next(iter(keys)) if len(keys) == 1 else None
+    def _identified(self, reference: Reference, how: str) -> tuple[str | None, str]:
+        """The one entry that has the identifier that is asked for, and how it was asked for."""
+        type_ = target_type(reference) or ""
+        if type_ not in SOUGHT_TYPES:
+            for entry in self._others:
+                self._note_targets(entry)
+            self._others = ()
+        keys = self._by_target.get((type_, target_of(reference) or ""), ())
+        return (None, "ambiguous") if len(keys) > 1 else (next(iter(keys), None), how)
 
     def _find(self, text: str, base: str) -> tuple[str | None, str]:
         if text.startswith("#"):
@@ -129,9 +143,10 @@ class Resolver:
         if literal is None:
             return None, "unresolved"
         key = literal["key"]
-        if base and (under_base := self._by_url.get(base + key)):
-            return under_base, "relative"
-        return key, "fallback" if self._misnamed.get(key) else "relative"
+        if base and base + key in self._by_url:
+            under_base = self._by_url[base + key]
+            return under_base, "relative" if under_base else "ambiguous"
+        return key, "fallback" if self._named.get(key, 2) < (2 if base else 1) else "relative"
 
     def _find_absolute(self, text: str, base: str) -> tuple[str | None, str]:
         restful = _RESTFUL.fullmatch(text)
@@ -171,7 +186,7 @@ class EntryReferences:
         """Resolve one reference; see `Resolver.resolve`."""
         resolved = self._resolver.resolve(reference, self._full_url)
         if resolved and resolved.how == "contained":
-            return resolved._replace(key=self._inside.get(resolved.reference or ""))
+            return self._within(resolved)
         if resolved is None or resolved.key or resolved.how not in OPEN_ENDS:
             return resolved
         type_, target = target_type(reference), target_of(reference)
@@ -185,7 +200,11 @@ class EntryReferences:
 
         A web page is no open end: nothing comes in for it.
         """
-        return self._resolver.resolve(Reference(reference=url), self._full_url)
+        resolved = self._resolver.resolve(Reference(reference=url), self._full_url)
+        return self._within(resolved) if resolved and resolved.how == "contained" else resolved
+
+    def _within(self, resolved: Resolved) -> Resolved:
+        return resolved._replace(key=self._inside.get(resolved.reference or ""))
 
 
 def target_of(reference: Reference) -> str | None:

@@ -3,9 +3,11 @@
 What belongs here: the outer shape of the content and its limits. What does not: anything about a resource's content.
 """
 
+import json
 from dataclasses import dataclass
 
 import msgspec
+import pyarrow as pa
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir.structure import scan_entries, too_deep
@@ -109,7 +111,8 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
     An entry that cannot be read keeps its number and says why; its neighbours are not touched.
 
     Raises:
-        PermanentError: empty_payload, not_json, not_a_bundle, unsupported_bundle_type, too_many_entries.
+        PermanentError: empty_payload, not_json, not_a_bundle (also one that has a name twice), unsupported_bundle_type,
+            too_many_entries.
     """
     data = data.removeprefix(_BOM)
     if not data or data.isspace():
@@ -128,10 +131,25 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
     if bundle is None:
         return _lines(data, max_entries) if _looks_like_lines(data) else _patiently(data, max_entries)
     _require_bundle(bundle)
+    if not _says_all_once(data, bundle):
+        return _patiently(data, max_entries)
     entries = bundle.entry or []
     if len(entries) > max_entries:
         raise PermanentError("too_many_entries", f"entry {max_entries}")
     return Split(bundle.type or "", bundle.timestamp, [_of_entry(i, entry) for i, entry in enumerate(entries)])
+
+
+def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
+    """Whether no list of entries and no resource was lost because its name comes twice, by what is around resources."""
+    start, place, found, around = pa.py_buffer(data).address, 0, 0, []
+    for entry in bundle.entry or ():
+        if size := len(memoryview(entry.resource)):
+            begin = pa.py_buffer(entry.resource).address - start
+            around.append(data[place:begin])
+            place = begin + size
+            found += 1
+    text = b"".join([*around, data[place:]])
+    return text.count(b'"resource"') == found and text.count(b'"entry"') <= 1 and b"\\u" not in text
 
 
 def _require_bundle(header: _Header) -> None:
@@ -176,6 +194,8 @@ def _patiently(data: bytes, max_entries: int) -> Split:
     outer, texts = scanned
     try:
         header = _header_decoder.decode(outer)
+        if _repeats(outer):
+            raise PermanentError("not_a_bundle")
     except msgspec.ValidationError:
         raise PermanentError("not_a_bundle") from None
     except _UNREADABLE:
@@ -188,12 +208,25 @@ def _of_text(index: int, text: bytes) -> RawEntry:
     if too_deep(text):
         return RawEntry(index, problem="too_deep")
     try:
-        return _of_entry(index, _entry_decoder.decode(text))
+        entry = _entry_decoder.decode(text)
+        return RawEntry(index, problem="repeated_key") if _repeats(text) else _of_entry(index, entry)
     except msgspec.ValidationError:
         reason = "invalid_resource" if text.startswith(b"{") else "entry_not_object"
     except _UNREADABLE:
         reason = "entry_not_json"
     return RawEntry(index, problem=reason)
+
+
+def _repeats(text: bytes) -> bool:
+    """Whether a name comes twice in an object of JSON text."""
+    repeated = False
+
+    def note(pairs: list[tuple[str, None]]) -> None:
+        nonlocal repeated
+        repeated |= len(dict(pairs)) < len(pairs)
+
+    json.loads(text.decode(errors="replace"), object_pairs_hook=note, parse_int=str, parse_float=str)
+    return repeated
 
 
 def _is_json(data: bytes) -> bool:
@@ -208,10 +241,17 @@ def _array(data: bytes, max_entries: int) -> Split:
     try:
         found = _array_decoder.decode(data)
     except _UNREADABLE:
-        raise PermanentError("not_json") from None
+        return _array_patiently(data, max_entries)
     if len(found) > max_entries:
         raise PermanentError("too_many_entries", f"entry {max_entries}")
     return Split("array", None, [_of_entry(number, _Entry(resource=raw)) for number, raw in enumerate(found)])
+
+
+def _array_patiently(data: bytes, max_entries: int) -> Split:
+    scanned = scan_entries(b'{"entry":' + data.strip() + b"}", max_entries)
+    if scanned is None or scanned[0] != b'{"entry":[]}':
+        raise PermanentError("not_json")
+    return Split("array", None, [_of_line(number, text) for number, text in enumerate(scanned[1])])
 
 
 def _looks_like_lines(data: bytes) -> bool:

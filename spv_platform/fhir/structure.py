@@ -18,6 +18,8 @@ _STRINGS = re.compile(_STRING, re.DOTALL)
 _TOKENS = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _OBJECT = re.compile(rb"\s*\{")
+#: The name `entry`, whichever of its characters are escaped.
+_ENTRY = re.compile(rb'"(?:e|\\u0065)(?:n|\\u006[eE])(?:t|\\u0074)(?:r|\\u0072)(?:y|\\u0079)"')
 _OPENING = ord("{")
 _AS_BRACES = bytes.maketrans(b"[]", b"{}")
 
@@ -57,7 +59,7 @@ def scan_entries(data: bytes, max_entries: int) -> tuple[bytes, list[bytes]] | N
                 key = token[0]
         elif mark in b"{[":
             depth += 1
-            if depth == 2 and mark == b"[" and key == b'"entry"' and cut is None:
+            if depth == 2 and mark == b"[" and cut is None and _ENTRY.fullmatch(key):
                 inside, start = True, token.end()
                 cut = (start, start)
         elif mark == b"," or depth == 2:

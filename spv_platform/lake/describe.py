@@ -85,7 +85,7 @@ COMPONENTS = pl.List(
 #:
 #: ``time`` keeps the text as sent, its precision (year, month, day, second, subsecond) and the half-open interval it
 #: stands for. The precision says whether the zone is known: of seconds it is, and the interval is in UTC; of days it is
-#: not, and the interval is in calendar time (nothing is guessed).
+#: not, and the interval is in calendar time (nothing is guessed). ``period`` has the same of both its ends.
 #: ``decimal`` and ``quantity`` keep the number's text and its scale (digits behind the point) beside the float.
 #: ``reference`` keeps the text as sent, the key ``Type/id`` it resolves to, and how it was resolved. ``links`` are the
 #: same for elements of type url.
@@ -96,7 +96,13 @@ PHYSICAL: dict[str, dict[str, pl.DataType]] = {
     "integer": {"": pl.Int64()},
     "decimal": {"": pl.Float64(), "_text": pl.String(), "_scale": pl.Int64()},
     "time": {"": pl.String(), **_INTERVAL, "_precision": pl.String()},
-    "period": {"_from": pl.String(), "_to": pl.String(), **_INTERVAL},
+    "period": {
+        "_from": pl.String(),
+        "_to": pl.String(),
+        **_INTERVAL,
+        "_from_precision": pl.String(),
+        "_to_precision": pl.String(),
+    },
     "codings": {"": CODINGS},
     "reference": {"": pl.String(), "_key": pl.String(), "_how": pl.String()},
     "references": {"": REFERENCES},

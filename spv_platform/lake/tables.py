@@ -30,6 +30,9 @@ _STATUS = _c("status", "status", "string", "The record's own status code.")
 _CATEGORY = _c("category", "category", "codings", "Category of the record.")
 _ENCOUNTER = _c("encounter", "encounter", "reference", "The encounter it belongs to.", Phi.QUASI)
 _ISSUED = _c("issued", "issued", "time", "When it was made available.", Phi.QUASI, _TOMORROW)
+_VERIFICATION_TEXT = _c(
+    "verification_status_text", "verificationStatus.text", "string", "The same in words.", Phi.QUASI
+)
 _NOTE = _c("note", "note.text", "strings", "Notes, free text.", Phi.DIRECT)
 
 PATIENT = Table(
@@ -88,6 +91,7 @@ CONDITION = Table(
         _IDENTIFIER,
         _c("clinical_status", "clinicalStatus", "codings", "active, recurrence, remission, resolved, …"),
         _c("verification_status", "verificationStatus", "codings", "confirmed, differential, refuted, …"),
+        _VERIFICATION_TEXT,
         _CATEGORY,
         _c("severity", "severity", "codings", "Severity."),
         *_CODE,
@@ -147,6 +151,7 @@ OBSERVATION = Table(
         _c("value_range_low", "valueRange.low", "quantity", "Low end of a range."),
         _c("value_range_high", "valueRange.high", "quantity", "High end of a range."),
         _c("absent_reason", "dataAbsentReason", "codings", "Why there is no value."),
+        _c("absent_reason_text", "dataAbsentReason.text", "string", "Why there is no value, in words.", Phi.QUASI),
         _c("interpretation", "interpretation", "codings", "High, low, positive, negative, …"),
         _c("body_site", "bodySite", "codings", "Body site."),
         _c("method", "method", "codings", "How it was done."),
@@ -254,6 +259,7 @@ ALLERGY = Table(
         _IDENTIFIER,
         _c("clinical_status", "clinicalStatus", "codings", "active, inactive, resolved."),
         _c("verification_status", "verificationStatus", "codings", "confirmed, refuted, …"),
+        _VERIFICATION_TEXT,
         _c("type", "type", "string", "allergy or intolerance."),
         _c("category", "category", "strings", "food, medication, environment, biologic."),
         _c("criticality", "criticality", "string", "low, high, unable-to-assess."),
@@ -299,7 +305,13 @@ OTHER_RESOURCE = Table(
         _c("scope", "scope", "codings", "Scope (Consent)."),
         _c("code", "code|type", "codings", "What the record is about."),
         _c("date", "dateTime|date|recorded|created|authoredOn|collection.collectedDateTime", "time", "Its main date."),
-        _c("attachment", "content.attachment.url", "links", "Where a document's content is.", Phi.QUASI),
+        _c(
+            "attachment",
+            "content.attachment.url|content.url|sourceAttachment.url",
+            "links",
+            "Where the content of a document, a medium or a consent is.",
+            Phi.QUASI,
+        ),
         _c("provision_type", "provision.type", "string", "deny or permit (Consent)."),
         _c("provision_action", "provision.action", "codings", "Actions (Consent)."),
         _c("provision_purpose", "provision.purpose", "codings", "Purposes (Consent)."),

@@ -45,8 +45,8 @@ def vocabulary(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         .explode("value")
         .drop_nulls("value")
         .unique()
-        for column, kind, values in _values(table)
-        if rows[column].null_count() < rows.height
+        for columns, kind, values in _values(table)
+        if any(rows[column].null_count() < rows.height for column in columns)
     ]
     nothing = pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.String))
     return pl.concat([nothing, *pl.collect_all(asked)]).unique()
@@ -58,20 +58,20 @@ def elements(source: str, paths: set[tuple[str, str]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
 
 
-def _values(table: Table) -> Iterator[tuple[str, str, pl.Expr]]:
-    """For each column with something of the kind: its name, the kind, an expression for lists of values."""
-    yield "extension_urls", "extension", pl.col("extension_urls")
-    yield "profiles", "profile", pl.col("profiles")
+def _values(table: Table) -> Iterator[tuple[tuple[str, ...], str, pl.Expr]]:
+    """For each thing that has something of the kind: its columns, the kind, an expression for lists of values."""
+    yield ("extension_urls",), "extension", pl.col("extension_urls")
+    yield ("profiles",), "profile", pl.col("profiles")
     part = pl.element().struct
     for column in table.columns:
         for name, dtype in column.physical.items():
             if dtype == CODINGS:
-                yield name, "code system", pl.col(name).list.eval(part.field("system"))
+                yield (name,), "code system", pl.col(name).list.eval(part.field("system"))
             if name.endswith("_unit"):
-                yield name, "unit", pl.concat_list(pl.coalesce(f"{name}_code", name))
+                yield (name, f"{name}_code"), "unit", pl.concat_list(pl.coalesce(f"{name}_code", name))
         if column.type == "components":
-            for field in ("code", "value"):
+            for field in ("code", "value", "absent_reason", "interpretation"):
                 systems = part.field(field).list.eval(part.field("system"))
-                yield column.name, "code system", pl.col(column.name).list.eval(systems.list.explode())
+                yield (column.name,), "code system", pl.col(column.name).list.eval(systems.list.explode())
             unit = pl.coalesce(part.field("quantity_unit_code"), part.field("quantity_unit"))
-            yield column.name, "unit", pl.col(column.name).list.eval(unit)
+            yield (column.name,), "unit", pl.col(column.name).list.eval(unit)

@@ -5,11 +5,15 @@ a condition or allergy without a verification status counts, unless it is refute
 confirmed; a medication counts as taken only by a statement, administration or dispense, never by a request.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from spv_platform.view.codes import SYSTEMS, display, display_or_code, keys, lookup
 from spv_platform.view.rows import conditions_in, fact_rows, live, own_type, when_true
 
+#: FHIR's codes of clinicalStatus, of conditions and of allergies.
+_COURSES = ("active", "recurrence", "relapse", "inactive", "remission", "resolved")
 _UNVERIFIED = ("refuted", "entered-in-error", "differential", "provisional", "unconfirmed")
 _TAKEN = (
     "statement:active",
@@ -49,9 +53,9 @@ def facts_of_conditions(rows: pl.DataFrame) -> list[pl.DataFrame]:
     is in `value_codes` and `value_display`. `status` is the clinical status, or the verification status where that is
     what keeps the fact from counting.
     """
-    clinical = pl.col("clinical_status").list.first().struct.field("code")
-    verification = pl.col("verification_status").list.first().struct.field("code")
-    unverified = verification.is_in(_UNVERIFIED).fill_null(False)
+    clinical = _status_of("clinical_status", _COURSES)
+    verification = _unverified(_UNVERIFIED)
+    unverified = verification.is_not_null()
     ended = pl.when(pl.col("abatement").is_not_null()).then(pl.lit("inactive"))
     rows = live(rows).with_columns(
         _kind=_condition_kind(),
@@ -91,6 +95,24 @@ def facts_of_conditions(rows: pl.DataFrame) -> list[pl.DataFrame]:
     return [conditions, stages]
 
 
+def _status_of(column: str, known: Sequence[str]) -> pl.Expr:
+    """The status that FHIR knows, whichever coding has it; else the first code: senders add codes of their own."""
+    codes = pl.col(column).list.eval(pl.element().struct.field("code"))
+    return pl.coalesce(codes.list.eval(pl.element().filter(pl.element().is_in(known))).list.first(), codes.list.first())
+
+
+def _unverified(among: Sequence[str]) -> pl.Expr:
+    """Why a problem does not count, by any coding or the words of its verification status; null: it does."""
+    coding = pl.col("verification_status").list.eval
+    said = pl.concat_list(
+        coding(pl.element().struct.field("code")).fill_null([]),
+        coding(pl.element().struct.field("display")).fill_null([]),
+        "verification_status_text",
+    )
+    spelt = pl.element().str.strip_chars().str.to_lowercase().str.replace_all(" ", "-")
+    return said.list.eval(spelt.filter(spelt.is_in(among))).list.first()
+
+
 def stage_group(text: pl.Expr) -> pl.Expr:
     """The stage group in a text such as "AJCC stage IIIC (qualifier value)" or "IV": Roman numerals, upper case.
 
@@ -127,9 +149,9 @@ def facts_of_medications(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 def facts_of_allergies(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Allergies and intolerances; `value_display` holds the criticality."""
-    clinical = pl.col("clinical_status").list.first().struct.field("code")
-    verification = pl.col("verification_status").list.first().struct.field("code")
-    unverified = verification.is_in(_UNVERIFIED[:2]).fill_null(False)
+    clinical = _status_of("clinical_status", _COURSES)
+    verification = _unverified(_UNVERIFIED[:2])
+    unverified = verification.is_not_null()
     allergies = fact_rows(
         live(rows),
         "allergy",

@@ -28,10 +28,11 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
 }
 
 #: Tables of which only some rows bear facts. A report bears those of the results that it contains; one that is not
-#: final any more may have to take them back.
+#: final any more may have to take them back, and so may whatever else contains results.
 _STILL = ("registered", "partial", "preliminary", "final")
+_IN_ERROR = pl.col("status").eq("entered-in-error").fill_null(value=False)
 _BEARING = {
-    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"]),
+    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"]) | pl.col("deleted") | _IN_ERROR,
     "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False),
 }
 _STANDS_ALONE = pl.col("container").is_null()
@@ -58,7 +59,20 @@ def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         facts = pl.concat([EMPTY, *_EXTRACT[name](rows)]) if name in _EXTRACT else EMPTY
         silent = versions.join(facts, on=[*RESOURCE_KEY, "patient_id", "digest"], how="anti").unique()
         found += [facts, fact_rows(silent, "none", usable=pl.lit(False))]
-    return pl.concat(found)
+    return _without_retracted(pl.concat(found), tables)
+
+
+def _without_retracted(facts: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What stands inside of a resource that was entered in error was so too, whatever its own status is."""
+    version = [*RESOURCE_KEY, "digest"]
+    retracted = [
+        rows.filter(_STANDS_ALONE & _IN_ERROR).select(version) for rows in tables.values() if "status" in rows.columns
+    ]
+    gone = pl.concat([EMPTY.select(version), *retracted]).unique()
+    if gone.is_empty():
+        return facts
+    kept = facts.join(gone.with_columns(_gone=True), on=version, how="left", maintain_order="left")
+    return kept.with_columns(usable=pl.col("usable") & pl.col("_gone").is_null()).drop("_gone")
 
 
 def bearing(tables: Mapping[str, Rows]) -> dict[str, Rows]:

@@ -41,7 +41,7 @@ _COMPONENT_COLUMNS = {
 _WHOLE_ONLY = tuple(
     name
     for name in OBSERVATION.schema
-    if name.startswith(("value_", "code_")) and name not in _COMPONENT_COLUMNS.values()
+    if name.startswith(("value_", "code_", "absent_")) and name not in _COMPONENT_COLUMNS.values()
 )
 
 
@@ -87,7 +87,7 @@ def _called(pattern: str) -> pl.Expr:
 
 
 def _has_reason() -> pl.Expr:
-    return pl.col("absent_reason").list.len().fill_null(0) > 0
+    return (pl.col("absent_reason").list.len().fill_null(0) > 0) | pl.col("absent_reason_text").is_not_null()
 
 
 def _has_interpretation() -> pl.Expr:
@@ -201,7 +201,7 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         ),
         value_codes=pl.when(absent).then(keys("absent_reason")).otherwise(keys("value_concept")),
         value_display=pl.when(absent)
-        .then(display_or_code("absent_reason"))
+        .then(pl.coalesce(display_or_code("absent_reason"), "absent_reason_text"))
         .otherwise(pl.coalesce(display("value_concept"), "value_concept_text")),
         polarity=polarity(words),
         body_site=display("body_site"),

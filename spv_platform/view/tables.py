@@ -73,7 +73,7 @@ def _of(table: str, *columns: str) -> tuple[str, ...]:
 #: What exact evidence links records by (`identity.link`).
 _LINKED_BY = _of("patient", "identifier", "birth_date", "gender")
 _CODED = ("code", "code_text")
-_VERIFIED = ("clinical_status", "verification_status")
+_VERIFIED = ("clinical_status", "verification_status", "verification_status_text")
 _CONDITION = _of("condition", *_VERIFIED, *_CODED, "onset", "abatement", "recorded", "histology", "body_site")
 _STAGE = _of("condition", *_VERIFIED, "code", "abatement", "recorded", "stage", "stage_type", "stage_assessment")
 _OBSERVATION = _of(
@@ -95,6 +95,7 @@ _OBSERVATION = _of(
     "value_range_low",
     "value_range_high",
     "absent_reason",
+    "absent_reason_text",
     "interpretation",
     "body_site",
     "has_member",

@@ -41,6 +41,34 @@ def test_the_same_condition_is_the_same_resource_in_every_object() -> None:
     assert len(ids) == 1
 
 
+def test_a_conditional_create_that_is_refused_costs_the_next_one_nothing() -> None:
+    good, bad = PRACTITIONER | {"active": True}, PRACTITIONER | {"active": "yes"}
+    seen = observation("o", performer=[{"reference": "urn:uuid:a"}, {"reference": "urn:uuid:b"}])
+    entries = [
+        create(resource, f"urn:uuid:{name}", "identifier=urn:npi|1")
+        for name, resource in (("a", bad), ("b", good), ("c", good))
+    ]
+    parsed = parse(bundle(*entries, entry(seen)))
+    assert (reasons(parsed), parsed.accepted, parsed.duplicates, parsed.balances) == (
+        [(0, "wrong_json_type", "/active")],
+        2,
+        1,
+        True,
+    )
+    (made,) = rows(parsed, "other_resource")
+    assert {each["key"] for each in rows(parsed, "observation")[0]["performer"]} == {
+        f"Practitioner/{made['resource_id']}"
+    }
+
+
+def test_a_condition_is_the_same_however_its_characters_are_escaped() -> None:
+    conditions = ("identifier=urn:npi|1", "identifier=urn%3Anpi%7C1", "Practitioner?identifier=urn:npi%7C1")
+    entries = [create(PRACTITIONER, f"urn:uuid:{number}", each) for number, each in enumerate(conditions)]
+    put = entry(PRACTITIONER, request={"method": "PUT", "url": "Practitioner?identifier=urn:npi%7C1"})
+    parsed = parse(bundle(*entries, put))
+    assert (parsed.accepted, parsed.duplicates, parsed.balances) == (1, 3, True)
+
+
 def test_references_by_identifier_find_the_one_entry_that_has_it() -> None:
     named = {"type": "Practitioner", "identifier": {"system": "urn:npi", "value": "1"}}
     seen = observation("o", performer=[named, {"reference": "Organization?identifier=urn:npi|1"}])
@@ -48,7 +76,43 @@ def test_references_by_identifier_find_the_one_entry_that_has_it() -> None:
     found = rows(parsed, "observation")[0]["performer"]
     assert [(each["key"], each["how"]) for each in found] == [("Practitioner/d", "logical"), (None, "conditional")]
     twice = parse(bundle(entry(seen), entry(PRACTITIONER | {"id": "d"}), entry(PRACTITIONER | {"id": "e"})))
-    assert rows(twice, "observation")[0]["performer"][0]["key"] is None
+    found = rows(twice, "observation")[0]["performer"]
+    assert [(each["key"], each["how"]) for each in found] == [(None, "ambiguous"), (None, "conditional")]
+
+
+def test_entries_of_any_type_are_found_by_their_identifier() -> None:
+    specimens = [
+        {"resourceType": "Specimen", "id": id_, "identifier": [{"system": "urn:lab", "value": value}]}
+        for id_, value in (("s", "1"), ("t", "2"), ("u", "2"))
+    ]
+    ways = (
+        {"reference": "Specimen?identifier=urn:lab|1"},
+        {"type": "Specimen", "identifier": {"system": "urn:lab", "value": "1"}},
+        {"identifier": {"system": "urn:lab", "value": "1"}},
+        {"reference": "Specimen?identifier=urn:lab|2"},
+        {"reference": "Specimen?identifier=urn:lab|3"},
+    )
+    seen = [observation(f"o{number}", specimen=way) for number, way in enumerate(ways)]
+    parsed = parse(bundle(*map(entry, (*seen, *specimens))))
+    assert [(row["specimen_key"], row["specimen_how"]) for row in rows(parsed, "observation")] == [
+        ("Specimen/s", "conditional"),
+        ("Specimen/s", "logical"),
+        ("Specimen/s", "logical"),
+        (None, "ambiguous"),
+        (None, "conditional"),
+    ]
+
+
+def test_a_type_that_has_one_identifier_only_is_found_by_it() -> None:
+    answers = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "q",
+        "status": "completed",
+        "identifier": {"system": "s", "value": "1"},
+    }
+    seen = observation("o", derivedFrom=[{"reference": "QuestionnaireResponse?identifier=s|1"}])
+    (found,) = rows(parse(bundle(entry(seen), entry(answers))), "observation")
+    assert found["derived_from"][0]["key"] == "QuestionnaireResponse/q"
 
 
 def test_a_full_url_that_two_entries_have_is_ambiguous() -> None:
@@ -87,6 +151,13 @@ def test_addresses_of_documents_lead_to_entries_and_a_web_page_is_no_open_end() 
         (None, "absolute"),
     ]
     assert parsed.references == []
+    medium = {"resourceType": "Media", "id": "m", "status": "completed", "content": {"url": "urn:uuid:b"}}
+    (found,) = [
+        row
+        for row in rows(parse(bundle(entry(medium), entry(binary, "urn:uuid:b"))), "other_resource")
+        if row["resource_type"] == "Media"
+    ]
+    assert found["attachment"] == [{"reference": "urn:uuid:b", "key": "Binary/b", "how": "urn"}]
 
 
 def test_a_delete_needs_nothing_but_its_address() -> None:
@@ -94,6 +165,32 @@ def test_a_delete_needs_nothing_but_its_address() -> None:
     assert (parsed.tombstones, parsed.accepted, reasons(parsed)) == (1, 1, [])
     gone = next(row for row in rows(parsed, "patient") if row["deleted"])
     assert (gone["resource_id"], gone["versioned"], gone["version_time"]) == ("p1", False, None)
+
+
+HISTORY = "2024-01-01T00:00:00Z"
+
+
+def put(resource: dict[str, Any], changed: str | None = None) -> dict[str, Any]:
+    response = {"status": "200"} | ({"lastModified": changed} if changed else {})
+    return entry(resource, request={"method": "PUT", "url": f"Patient/{resource['id']}"}, response=response)
+
+
+def test_a_history_says_of_each_version_when_it_was() -> None:
+    old, new = put(patient("p", gender="male"), "2020-01-01T00:00:00Z"), put(patient("p"), "2021-01-01T00:00:00Z")
+    for versions in ((old, new), (new, old)):
+        (found,) = rows(parse(bundle(*versions, kind="history", timestamp=HISTORY)), "patient")
+        assert (found["gender"], str(found["version_time"])) == (None, "2021-01-01 00:00:00")
+
+
+@pytest.mark.parametrize("stated", [{}, {"timestamp": HISTORY}])
+def test_a_history_without_times_has_the_newest_version_first(stated: dict[str, str]) -> None:
+    old, new, gone = put(patient("p", gender="male")), put(patient("p")), delete("Patient/p")
+    (found,) = rows(parse(bundle(new, old, kind="history", **stated)), "patient")
+    assert (found["gender"], found["deleted"]) == (None, False)
+    (found,) = rows(parse(bundle(gone, new, old, kind="history", **stated)), "patient")
+    assert found["deleted"]
+    (found,) = rows(parse(bundle(new, gone, old, kind="history", **stated)), "patient")
+    assert not found["deleted"]
 
 
 @pytest.mark.parametrize("target", ["", "Patient", "Patient/", "Patient?name=x", "Nothing/1", "Patient/a/b"])
@@ -153,9 +250,30 @@ def test_an_array_of_resources_is_taken_only_where_it_was_agreed_on() -> None:
     assert (found.kind, [each.problem for each in found.entries]) == ("array", [None, "entry_not_object", None])
     with pytest.raises(PermanentError, match="too_many_entries"):
         split(data, "", 2, arrays=True)
-    with pytest.raises(PermanentError, match="not_json"):
-        split(data[:-1], "", 10, arrays=True)
+    for broken in (data[:-1], data + b"x", data + b', "entry":[]'):
+        with pytest.raises(PermanentError, match="not_json"):
+            split(broken, "", 10, arrays=True)
     assert split(bundle(entry(patient())), "", 10, arrays=True).kind == "transaction"
+
+
+@pytest.mark.parametrize(
+    ("element", "problem"),
+    [
+        (b"{bad}", "entry_not_json"),
+        (b'{"resourceType":"Patient","multipleBirthInteger":NaN}', "entry_not_json"),
+        (b'{"resourceType":"Patient","language":"\\ud800"}', "entry_not_json"),
+        (b'{"resourceType":"Patient","language":"\xff"}', "entry_not_json"),
+        (b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}", "too_deep"),
+        (b"", "entry_not_json"),
+    ],
+)
+def test_a_broken_element_of_an_array_costs_no_neighbour(element: bytes, problem: str) -> None:
+    good = json.dumps(patient("p1")).encode()
+    found = split(b" [" + good + b"," + element + b",\n" + good + b"] ", "", 10, arrays=True)
+    assert (found.kind, [each.problem for each in found.entries]) == ("array", [None, problem, None])
+    assert found.entries[0].raw == found.entries[2].raw == good
+    with pytest.raises(PermanentError, match="too_many_entries"):
+        split(b"[" + good + b"," + element + b"," + good + b"]", "", 2, arrays=True)
 
 
 def test_lines_that_are_blank_cut_off_or_of_something_else_cost_no_neighbour() -> None:

@@ -103,3 +103,28 @@ def test_an_absent_contained_element_costs_nothing_and_one_without_an_id_is_numb
     nameless = {key: value for key, value in observation(None).items() if key != "id"}
     parsed = parse(bundle(entry({**report(), "contained": [nameless], "result": [{"display": "x"}]})))
     assert rows(parsed, "observation")[0]["resource_id"] == "d1#0"
+
+
+def test_a_contained_resource_without_an_id_takes_no_id_that_another_has() -> None:
+    nameless = {key: value for key, value in observation(None).items() if key != "id"}
+    parsed = parse(bundle(entry({**report(), "contained": [nameless, observation("0")], "result": [{"display": "x"}]})))
+    assert sorted(row["resource_id"] for row in rows(parsed, "observation")) == ["d1#0", "d1#0.0"]
+
+
+def test_two_contained_resources_of_one_id_are_refused_since_no_reference_could_say_which() -> None:
+    twins = report(observation("o", valueString="x"), observation("o", valueString="y"))
+    parsed = parse(bundle(entry(twins), entry(patient())))
+    assert (reasons(parsed), parsed.accepted) == ([(0, "invalid_resource", "/contained/1/id")], 1)
+
+
+def test_a_bundle_inside_of_a_resource_is_refused_since_its_entries_would_be_lost() -> None:
+    inside = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient("px")}]}
+    parsed = parse(bundle(entry(report(inside | {"id": "b"})), entry(patient())))
+    assert (reasons(parsed), parsed.accepted) == ([(0, "nested_bundle", "/contained/0/resourceType")], 1)
+
+
+def test_an_address_leads_into_the_resource_that_it_stands_in() -> None:
+    form = {"resourceType": "Binary", "id": "b", "contentType": "text/plain"}
+    parsed = parse(bundle(entry(report(form, result=[{"display": "x"}], presentedForm=[{"url": "#b"}]))))
+    (found,) = rows(parsed, "diagnostic_report")
+    assert found["presented_form"] == [{"reference": "#b", "key": "Binary/d1#b", "how": "contained"}]

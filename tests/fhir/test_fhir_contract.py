@@ -115,6 +115,43 @@ def test_a_required_code_may_be_absent_for_a_reason() -> None:
     assert of(without) == [Problem("missing_element", "/status")]
 
 
+#: Every resource type of FHIR R4 (4.0.1) that is not abstract.
+TYPES = """
+Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
+BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
+ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest
+CompartmentDefinition Composition ConceptMap Condition Consent Contract Coverage CoverageEligibilityRequest
+CoverageEligibilityResponse DetectedIssue Device DeviceDefinition DeviceMetric DeviceRequest DeviceUseStatement
+DiagnosticReport DocumentManifest DocumentReference EffectEvidenceSynthesis Encounter Endpoint EnrollmentRequest
+EnrollmentResponse EpisodeOfCare EventDefinition Evidence EvidenceVariable ExampleScenario ExplanationOfBenefit
+FamilyMemberHistory Flag Goal GraphDefinition Group GuidanceResponse HealthcareService ImagingStudy Immunization
+ImmunizationEvaluation ImmunizationRecommendation ImplementationGuide InsurancePlan Invoice Library Linkage List
+Location Measure MeasureReport Media Medication MedicationAdministration MedicationDispense MedicationKnowledge
+MedicationRequest MedicationStatement MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
+MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
+MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect MessageDefinition
+MessageHeader MolecularSequence NamingSystem NutritionOrder Observation ObservationDefinition OperationDefinition
+OperationOutcome Organization OrganizationAffiliation Parameters Patient PaymentNotice PaymentReconciliation Person
+PlanDefinition Practitioner PractitionerRole Procedure Provenance Questionnaire QuestionnaireResponse RelatedPerson
+RequestGroup ResearchDefinition ResearchElementDefinition ResearchStudy ResearchSubject RiskAssessment
+RiskEvidenceSynthesis Schedule SearchParameter ServiceRequest Slot Specimen SpecimenDefinition StructureDefinition
+StructureMap Subscription Substance SubstanceNucleicAcid SubstancePolymer SubstanceProtein
+SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification SupplyDelivery SupplyRequest Task
+TerminologyCapabilities TestReport TestScript ValueSet VerificationResult VisionPrescription
+"""
+
+
+def test_each_type_of_r4_is_known_and_has_a_struct_or_is_taken_by_its_shape() -> None:
+    types = set(TYPES.split())
+    assert {type_ for type_ in types if not is_known(type_)} == set()
+    assert types > contract.BY_SHAPE
+    for type_ in types - contract.BY_SHAPE:
+        smallest = {"resourceType": type_, "id": "x"}
+        taken = contract.read(type_, json.dumps(smallest, separators=(",", ":")).encode()) is not None
+        assert taken == (of(smallest) == []), type_
+        assert Problem("unknown_element", "") in of(smallest | {CANARY: "x"}), type_
+
+
 def test_a_type_that_only_r4_has_is_taken_by_its_shape() -> None:
     assert is_known("RiskEvidenceSynthesis")
     assert of({"resourceType": "RiskEvidenceSynthesis", "id": "x"}) == []
@@ -172,6 +209,7 @@ TOO_LAX = {
     "nested_contained": b'{"resourceType":"Patient","contained":[{"resourceType":"Patient","contained":'
     b'[{"resourceType":"Patient","id":"x"}]}]}',
     "unknown_element": b'{"resourceType":"Patient","fhir_comments":["x"]}',
+    "unknown_resource_type": b'{"resourceType":"Patient","contained":[{"resourceType":"Resource","id":"x"}]}',
 }
 
 
@@ -183,6 +221,12 @@ def test_an_escaped_backslash_before_u0000_is_text() -> None:
 def test_any_decimal_of_the_grammar_is_taken(number: str) -> None:
     raw = json.dumps(observation(valueQuantity={"value": "N"})).replace('"N"', number).encode()
     assert judged("Observation", raw) == []
+
+
+@pytest.mark.parametrize("number", ["1e400", "1e999999999999", "1e99999999999999999999", "1" * 5000])
+def test_no_number_is_too_large_to_be_refused(number: str) -> None:
+    raw = json.dumps(observation(valueInteger="N")).replace('"N"', number).encode()
+    assert judged("Observation", raw) == [Problem("wrong_json_type", "/valueInteger")]
 
 
 def test_only_the_first_problems_are_told() -> None:

@@ -45,3 +45,16 @@ def test_the_paths_of_a_resource_do_not_depend_on_what_the_process_has_seen_befo
 def test_of_many_resources_of_a_type_each_so_many_are_looked_at():
     many = [{"a": 1}] * 12 + [{"b": 1}] + [{"c": 1}] * 4
     assert {path for _, path in seen(*many)} == {"a", "c"}
+
+
+def test_a_number_beyond_any_float_is_an_element_like_any_other():
+    elements = ElementsSeen()
+    elements.look("Basic", b'{"a":{"b":1e400},"c":-1E999}')
+    assert elements.paths == {("Basic", "a"), ("Basic", "a.b"), ("Basic", "c")}
+
+
+def test_a_resource_that_cannot_be_read_for_its_elements_is_passed_over():
+    elements = ElementsSeen()
+    elements.look("Basic", b'{"a":{"d":' + b"1" * 5000 + b"}}")
+    elements.look("Basic", b'{"e":1}')
+    assert elements.paths == {("Basic", "e")}

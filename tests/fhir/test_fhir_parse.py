@@ -62,6 +62,20 @@ def test_of_two_contents_with_a_time_the_later_time_wins_whatever_the_order() ->
         assert found["version_time"] == datetime(2024, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [("corrected", "final"), ("amended", "preliminary"), ("entered-in-error", "corrected"), ("final", "registered")],
+)
+@pytest.mark.parametrize("number", range(4))
+def test_of_two_contents_of_one_time_the_correction_wins_whatever_the_order(
+    better: str, worse: str, number: int
+) -> None:
+    pair = [entry(observation(status=status, valueInteger=number)) for status in (better, worse)]
+    for entries in (pair, pair[::-1]):
+        (found,) = rows(parse(bundle(*entries, timestamp="2024-01-01T00:00:00Z")), "observation")
+        assert found["status"] == better
+
+
 def test_a_version_with_a_time_wins_over_one_without() -> None:
     parsed = parse(ndjson(patient(meta={"lastUpdated": "2024-01-02T00:00:00Z"}), patient(gender="male")))
     assert rows(parsed, "patient")[0]["versioned"]
@@ -127,6 +141,7 @@ def test_a_history_says_when_each_delete_was() -> None:
         (entry(patient("")), "invalid_id", "/id"),
         (entry(patient(id=5)), "invalid_id", "/id"),
         (entry(patient(birthDate="x")), "invalid_resource", "/birthDate"),
+        (entry(patient(), "urn:\0"), "nul_character", ""),
         (entry([]), "entry_not_object", ""),
         (5, "entry_not_object", ""),
     ],
@@ -135,6 +150,44 @@ def test_a_bad_entry_is_set_aside_and_its_neighbours_are_not(bad: Any, reason: s
     parsed = parse(bundle(entry(patient("p1")), bad, entry(patient("p2"))))
     assert reasons(parsed) == [(1, reason, pointer)]
     assert counts(parsed) == (3, 2, 0, 0, 0, 1)
+
+
+QUANTITY = b'"status":"final","code":{"text":"x"},"valueQuantity":{"value":%s}'
+
+
+@pytest.mark.parametrize("number", [b"01", b"1.", b".5", b"+1", b"1e", b"--1", b"0x10", b"1_000", b"NaN", b"-Infinity"])
+def test_a_number_that_is_none_costs_its_entry_and_no_neighbour(number: bytes) -> None:
+    assert_alone(b'{"resourceType":"Observation",' + QUANTITY % number + b"}", "entry_not_json")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"\xff", "entry_not_json"),
+        (b"\xc0\x80", "entry_not_json"),
+        (b"\xed\xa0\x80", "entry_not_json"),
+        (b"\\ud800", "entry_not_json"),
+        (b"\\udc00\\ud800", "entry_not_json"),
+        (b"a\0b", "entry_not_json"),
+        (b"a\\u0000b", "nul_character"),
+        (b"a\tb", "entry_not_json"),
+        (b'a","text":"b', "repeated_key"),
+        (b'a","\\u0074ext":"b', "repeated_key"),
+    ],
+)
+def test_a_text_that_is_none_costs_its_entry_and_no_neighbour(text: bytes, reason: str) -> None:
+    assert_alone(b'{"resourceType":"Patient","name":[{"text":"' + text + b'"}]}', reason)
+
+
+def assert_alone(raw: bytes, reason: str) -> None:
+    """A resource is set aside for this reason, and those beside it are not."""
+    good = [json.dumps(patient(name)).encode() for name in ("a", "b")]
+    lines = b"\n".join([good[0], raw, good[1]])
+    made = b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":%b},{"resource":%b},{"resource":%b}]}'
+    for data in (lines, made % (good[0], raw, good[1])):
+        parsed = parse(data)
+        assert reasons(parsed) == [(1, reason, "")]
+        assert counts(parsed) == (3, 2, 0, 0, 0, 1)
 
 
 def test_several_problems_are_one_quarantined_entry() -> None:

@@ -104,6 +104,7 @@ def test_a_quantity_keeps_number_text_comparator_and_unit() -> None:
         "7.00",
         "<",
     ]
+    assert found["value_scale"] == 2
     assert (found["value_unit"], found["value_unit_system"], found["value_unit_code"]) == ("g/dl", "ucum", "g/dL")
     assert found["code"] == [LOINC, {**LOCAL, "display": None}]
     assert (found["code_text"], found["patient_id"]) == ("Hb", "p1")
@@ -136,8 +137,10 @@ def test_a_period_spans_from_its_first_to_its_last_moment() -> None:
     assert (found["effective_period_from"], found["effective_period_to"]) == ("2020-01", "2020-03-05")
     assert found["effective_period_start"] == datetime(2020, 1, 1)
     assert found["effective_period_end"] == datetime(2020, 3, 6)
-    half = row(observation(effectivePeriod={"start": "2020-01"}), "observation")
+    assert (found["effective_period_from_precision"], found["effective_period_to_precision"]) == ("month", "day")
+    half = row(observation(effectivePeriod={"start": "2020-01-01T00:00:00+01:00"}), "observation")
     assert (half["effective_period_to"], half["effective_period_end"]) == (None, None)
+    assert (half["effective_period_from_precision"], half["effective_period_to_precision"]) == ("second", None)
 
 
 def test_the_first_alternative_that_is_present_is_taken() -> None:
@@ -219,6 +222,7 @@ def test_extension_urls_are_found_at_any_depth() -> None:
     }
     text = json.dumps(raw).replace("1}", "1e400}").encode()
     assert extensions_of(compact(text)) == (["a", "b", "c", "d"], None)
+    assert extensions_of(text.replace(b"xten", b"\\u0078ten").replace(b" ", b"")) == (["a", "b", "c", "d"], None)
 
 
 def test_an_element_that_is_absent_for_a_reason_keeps_it() -> None:

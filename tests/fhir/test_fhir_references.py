@@ -12,6 +12,8 @@ RESOLVER = Resolver(
         Identified(None, "Patient", "p3"),
         Identified("urn:uuid:cccc", "Patient", "p4"),
         Identified("urn:uuid:cccc", "Patient", "p5"),
+        Identified(BASE + "Patient/p6", "Patient", "p6"),
+        Identified(BASE + "Patient/p6", "Patient", "p7"),
     ]
 )
 
@@ -36,6 +38,11 @@ RESOLVER = Resolver(
         ("Patient/p9/_history/2", None, "Patient/p9", "relative"),
         ("Patient/p1", None, "Patient/p1", "fallback"),
         ("Patient/p1", BASE + "Observation/o1", "Patient/p1", "fallback"),
+        ("Patient/p2", "http://two.example/fhir/Observation/o1", "Patient/p2", "fallback"),
+        ("Patient/p3", "http://two.example/fhir/Observation/o1", "Patient/p3", "relative"),
+        ("Patient/p9", "http://two.example/fhir/Observation/o1", "Patient/p9", "relative"),
+        ("Patient/p6", BASE + "Observation/o1", None, "ambiguous"),
+        (BASE + "Patient/p6", None, None, "ambiguous"),
         ("#p", None, None, "contained"),
         ("Patient?identifier=a|b", None, None, "conditional"),
         ("Patient/", None, None, "unresolved"),

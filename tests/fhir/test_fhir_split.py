@@ -73,6 +73,11 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert problems(b"\xef\xbb\xbf" + ndjson(patient(), observation())) == [None, None]
 
 
+def test_a_byte_order_mark_between_lines_costs_its_line() -> None:
+    marked = b"\xef\xbb\xbf" + ndjson(patient())
+    assert problems(marked + marked + ndjson(patient())) == [None, "entry_not_json", None]
+
+
 @pytest.mark.parametrize("more", [{}, {"entry": None}])
 def test_a_bundle_without_entries_is_empty(more: dict[str, None]) -> None:
     data = json.dumps({"resourceType": "Bundle", "type": "searchset", **more}).encode()
@@ -107,6 +112,38 @@ def test_a_broken_entry_keeps_its_number_and_its_neighbours(text: bytes, problem
     assert [part.problem for part in found] == [None, problem, None]
     assert [part.index for part in found] == [0, 1, 2]
     assert found[0].raw == found[2].raw == b'{"resourceType":"Patient"}'
+
+
+ONE, TWO = (b'{"resourceType":"Patient","id":"%d"}' % number for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        b'"entry":[{"resource":' + ONE + b'}],"entry":[{"resource":' + TWO + b"}]",
+        b'"entry":[{"resource":' + ONE + b'}],"\\u0065ntry" : []',
+    ],
+)
+def test_a_bundle_of_two_lists_of_entries_is_refused_since_one_would_be_lost(entries: bytes) -> None:
+    assert refusal(b'{"resourceType":"Bundle","type":"batch",' + entries + b"}") == "not_a_bundle"
+
+
+@pytest.mark.parametrize("name", [b'"resource":', b'"resource" :', b'"r\\u0065source":'])
+def test_an_entry_of_two_resources_is_set_aside_since_one_would_be_lost(name: bytes) -> None:
+    twice = b'{"resource":' + ONE + b"," + name + TWO + b"}"
+    data = b'{"resourceType":"Bundle","type":"batch","entry":[%b,{"resource":%b}]}' % (twice, ONE)
+    assert problems(data) == ["repeated_key", None]
+
+
+@pytest.mark.parametrize("value", ["resource", "entry", 'a "resource": "entry": [', "\\u0065ntry"])
+def test_words_like_names_are_no_names(value: str) -> None:
+    held = patient(name=[{"text": value, "family": '"entry"'}])
+    made = bundle(entry(held, value), entry(held), link=[{"relation": value, "url": value}])
+    assert problems(made) == [None, None]
+    assert problems(made.replace(b'"entry"', b'"\\u0065ntry"').replace(b'"resource"', b'"r\\u0065source"')) == [
+        None,
+        None,
+    ]
 
 
 def test_lines_are_told_by_content_type() -> None:

@@ -48,6 +48,11 @@ def test_code_systems_units_extensions_and_profiles_are_named_once() -> None:
     }
 
 
+def test_a_unit_that_has_only_a_code_or_only_words_is_named() -> None:
+    assert content(OBSERVATION, row(OBSERVATION, value_unit_code="g/dL")) == {("unit", "g/dL")}
+    assert content(OBSERVATION, row(OBSERVATION, value_unit="stone")) == {("unit", "stone")}
+
+
 def test_every_column_of_codes_counts() -> None:
     found = content(CONDITION, row(CONDITION, stage=[("urn:stage", "1", None)], body_site=[("urn:site", "1", None)]))
     assert found == {("code system", "urn:stage"), ("code system", "urn:site")}

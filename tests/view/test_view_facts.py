@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from view_builders import LOINC, SCT, concept, condition, facts, observation, only, patient, rows_of
 
 from spv_platform.lake.tables import TABLES
-from spv_platform.view.facts import displaced, facts_of, versions_without_patient
+from spv_platform.view.facts import bearing, displaced, facts_of, versions_without_patient
 from spv_platform.view.schema import KINDS, SCHEMA
 
 ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"
@@ -107,6 +107,34 @@ def test_a_condition_counts_unless_it_is_unverified(verification: str | None, us
     )
     assert found["usable"] is usable
     assert found["status"] == ("active" if usable else verification)
+
+
+@pytest.mark.parametrize(
+    ("verification", "usable"),
+    [
+        ({"coding": [{"system": "urn:local", "code": "R"}, {"system": VERIFICATION, "code": "refuted"}]}, False),
+        ({"coding": [{"system": VERIFICATION, "code": "confirmed"}, {"system": "urn:local", "code": "C"}]}, True),
+        ({"coding": [{"system": "urn:local", "code": "R", "display": "Refuted"}]}, False),
+        ({"coding": [{"system": VERIFICATION, "code": "Refuted"}]}, False),
+        ({"text": "Entered in Error"}, False),
+        ({"text": "confirmed by biopsy"}, True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["cancer", "allergy"])
+def test_what_is_refuted_in_any_coding_or_in_words_does_not_count(
+    kind: str, verification: dict[str, Any], usable: bool
+) -> None:
+    stated = {"verificationStatus": verification}
+    allergy = {"resourceType": "AllergyIntolerance", "code": {"text": "Penicillin"}, **stated}
+    found = facts(allergy if kind == "allergy" else condition(concept(ICD10, "C34.9"), **stated))
+    assert only(found, kind)["usable"] is usable
+
+
+def test_a_course_is_told_by_the_coding_that_fhir_knows() -> None:
+    course = {"coding": [{"system": "urn:local", "code": "X"}, {"system": CLINICAL, "code": "resolved"}]}
+    assert only(facts(condition(concept(ICD10, "C34.9"), clinicalStatus=course)), "cancer")["status"] == "resolved"
+    local = facts(condition(concept(ICD10, "C34.9"), clinicalStatus=concept("urn:local", "X")))
+    assert only(local, "cancer")["status"] == "X"
 
 
 def test_a_stage_on_the_condition_is_left_to_its_observation() -> None:
@@ -240,6 +268,39 @@ def test_a_result_that_is_absent_keeps_the_reason_and_does_not_count() -> None:
     reason = concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "not-performed", "Not Performed")
     found = only(facts(observation(concept(LOINC, "1-8"), dataAbsentReason=reason)), "lab")
     assert (found["usable"], found["value_display"], found["value_number"]) == (False, "Not Performed", None)
+
+
+def test_a_reason_in_words_is_kept_too() -> None:
+    found = facts(
+        observation(concept(LOINC, "1-8"), dataAbsentReason={"text": "clotted"}),
+        observation(
+            concept(LOINC, "85354-9"),
+            id="parts",
+            component=[{"code": concept(LOINC, "8480-6"), "dataAbsentReason": {"text": "cuff too small"}}],
+        ),
+    )
+    assert sorted(found.filter(pl.col("kind") == "lab").select("value_display", "usable").rows()) == [
+        ("clotted", False),
+        ("cuff too small", False),
+    ]
+
+
+@pytest.mark.parametrize("status", ["entered-in-error", "final"])
+def test_what_stands_inside_of_a_resource_that_was_entered_in_error_was_so_too(status: str) -> None:
+    inside = observation(concept(LOINC, "718-7"), valueInteger=1)
+    report = {"resourceType": "DiagnosticReport", "status": status, "code": {"text": "x"}, "contained": [inside]}
+    found = facts_of(bearing(rows_of(report, observation(concept(LOINC, "1-8"), valueInteger=2) | {"id": "beside"})))
+    usable = dict(found.filter(pl.col("kind") == "lab").select("value_text", "usable").iter_rows())
+    assert usable == {"1": status == "final", "2": True}
+
+
+def test_versions_that_may_take_back_what_stood_inside_of_them_bear() -> None:
+    note = {"resourceType": "Basic", "code": {"text": "x"}}
+    taken_back = {"resourceType": "QuestionnaireResponse", "status": "entered-in-error"}
+    rows = rows_of(note, taken_back)["other_resource"]
+    assert bearing({"other_resource": rows})["other_resource"]["resource_type"].to_list() == ["QuestionnaireResponse"]
+    gone = rows.with_columns(deleted=pl.lit(value=True))
+    assert bearing({"other_resource": gone})["other_resource"].height == 2
 
 
 @pytest.mark.parametrize(
