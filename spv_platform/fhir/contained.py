@@ -4,8 +4,7 @@ One has no identity outside of its container: it comes and goes with it. Its row
 `container#own`, the container's times and its digest.
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +12,7 @@ from spv_platform.fhir.datatypes import Concept
 from spv_platform.fhir.frames import Row
 from spv_platform.fhir.kinds import codings_of
 from spv_platform.fhir.project import Version
+from spv_platform.fhir.structs import Inside, Resource
 from spv_platform.lake.tables import MEDICATION
 
 
@@ -37,14 +37,15 @@ _CODE, _TEXT, _DRUG = (_COLUMNS.index(name) for name in ("code", "code_text", "m
 
 
 class Part(NamedTuple):
-    """A resource inside of another: how its container calls it (`#id`), its version, its JSON text."""
+    """A resource inside of another: how its container calls it (`#id`), its version, its JSON text, itself if read."""
 
     name: str
     version: Version
     text: bytes
+    resource: Resource | None
 
 
-def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
+def parts_of(version: Version, text: bytes, resource: Resource | None) -> list[Part]:
     """The resources inside of one that keeps the contract.
 
     Args:
@@ -54,19 +55,21 @@ def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
     """
     if resource is None:
         raws = _container_decoder.decode(text).contained if b'"contained"' in text else []
+        found = [Inside(head.type, head.id, bytes(raw), None) for raw in raws if (head := _head_decoder.decode(raw))]
+    elif "contained" in resource.names:
+        found = resource.elements[resource.names.index("contained")].value
     else:
-        raws = getattr(resource, "contained", None) or []
+        return []
     parts = []
-    for number, raw in enumerate(raws):
-        head = _head_decoder.decode(raw)
-        own = replace(
+    for number, (type_, id_, inside, read) in enumerate(found):
+        own = msgspec.structs.replace(
             version,
-            resource_type=head.type,
-            resource_id=f"{version.resource_id}#{head.id or number}",
+            resource_type=type_,
+            resource_id=f"{version.resource_id}#{id_ or number}",
             container=version.name,
             profiles=None,
         )
-        parts.append(Part(f"#{head.id}", own, bytes(raw)))
+        parts.append(Part(f"#{id_}", own, inside, read))
     return parts
 
 
@@ -82,11 +85,13 @@ def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:
         row: as projected.
         drugs: JSON text of the Medications that are known, by key.
     """
-    systems, cells = row
-    stated = dict(cells)
+    stated = {column: cell for column, cell in zip(row.columns, row.cells, strict=True) if cell}
     _, key, _ = stated.get(_DRUG, (None, None, None))
     text = drugs.get(key or "")
     if text is None or _CODE in stated or _TEXT in stated:
         return row
     code = _drug_decoder.decode(text).code
-    return row if code is None else (systems, [*cells, (_CODE, (codings_of(code),)), (_TEXT, (code.text,))])
+    if code is None:
+        return row
+    columns, cells = (*stated, _CODE, _TEXT), (*stated.values(), (codings_of(code),), (code.text,))
+    return row._replace(columns=columns, cells=cells)

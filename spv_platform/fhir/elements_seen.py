@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from spv_platform.fhir.structs import Resource
+
 _FIRST = 10
 _THEN_EACH = 8
 #: A string that is a value is passed over: braces and quotes in it are no structure.
@@ -18,7 +20,7 @@ _STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
 _MOST_KNOWN = 5_000
 
 _decode = msgspec.json.Decoder().decode
-_known: dict[bytes, frozenset[str]] = {}
+_known: dict[tuple[str, bytes], frozenset[str]] = {}
 
 
 class ElementsSeen:
@@ -33,25 +35,38 @@ class ElementsSeen:
         """(resource type, dotted path) of every element seen."""
         return {(resource_type, path) for resource_type, paths in self._found for path in paths}
 
-    def look(self, resource_type: str, text: bytes) -> None:
+    def look(self, resource_type: str, text: bytes, resource: Resource | None = None) -> None:
         """Look at a resource, or pass it over.
 
         Args:
             resource_type: of R4, with elements that FHIR knows.
             text: its compact JSON.
+            resource: as `contract.read` gave it; None: it did not.
         """
         count = self._counts[resource_type]
         self._counts[resource_type] = count + 1
         if count >= _FIRST and count % _THEN_EACH:
             return
-        # names and braces in their order tell the paths: most of the work is done once a process
-        structure = b"".join(_STRUCTURE.findall(text))
-        found = _known.get(structure)
-        if found is None:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            found = _known[structure] = frozenset(_paths(_decode(text), ""))
-        self._found.add((resource_type, found))
+        if resource is None:
+            self._found.add((resource_type, _paths_of(text, "")))
+            return
+        for name, part, element in zip(*resource, strict=True):
+            if element.paths is None:
+                element.paths = _paths_of(part, name) if name != "resourceType" else frozenset()
+            self._found.add((resource_type, element.paths))
+
+
+def _paths_of(text: bytes, at: str) -> frozenset[str]:
+    if at and not text.startswith((b"{", b"[")):
+        return frozenset((at,))
+    # names and braces in their order tell the paths: most of the work is done once a process
+    structure = at, b"".join(_STRUCTURE.findall(text))
+    found = _known.get(structure)
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[structure] = frozenset(_paths(_decode(text), at))
+    return found
 
 
 def _paths(value: Any, at: str) -> set[str]:

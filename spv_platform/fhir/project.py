@@ -1,36 +1,44 @@
 """Projection: one resource to one row of its table, as `lake.tables` describes it.
 
 Each table's paths are compiled once for each type of resource. A column without a value is null; nothing is made up to
-fill it. A resource comes read by `structs`, or is read here, leniently; the row is the same.
+fill it. A resource comes read by `structs`, or is read here, leniently; the row is the same. What an element comes to
+is kept with it, so elements that come again cost little; only what references mean is asked anew in each object.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from spv_platform.fhir import contract
-from spv_platform.fhir.frames import Row
-from spv_platform.fhir.kinds import CONVERT, Convert
+from spv_platform.fhir.frames import Cell, Row
+from spv_platform.fhir.kinds import CONVERT, RESOLVING, Convert
 from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
+from spv_platform.fhir.structs import Resource, Taken
 from spv_platform.lake.describe import Table
 
 #: Reads a number as its text, so that no number is out of range.
 _any_decoder = msgspec.json.Decoder(float_hook=str)
 
+_EXTENSIONS = ("extension", "modifierExtension")
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+
+#: Combinations of elements whose plans are remembered of one table.
+_MOST_PLANS = 5_000
+
+#: What extensions say, see `extensions_of`.
+Extensions = tuple[list[str] | None, list[tuple[str, str]] | None]
 
 #: By table name: to hash a whole description for every row costs more than to project it.
 _projectors: dict[str, "Projector"] = {}
 
 
-@dataclass(slots=True)
-class Version:
+class Version(msgspec.Struct, gc=False):
     """One resource version, as far as it is known before projection.
 
     Attributes:
@@ -49,7 +57,7 @@ class Version:
     version_time: datetime | None = None
     version_id: str | None = None
     container: str | None = None
-    profiles: list[str] | None = field(default=None)
+    profiles: list[str] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,20 +81,116 @@ class Origin:
 
 
 class _Way(NamedTuple):
-    """One alternative of one column: how to come by its values."""
+    """One alternative of one column: how to come by its values, from the element that it begins with."""
 
     column: int
+    element: str
     get: Getter
     convert: Convert
-    path: str
+    pointer: str
 
 
-class _Ways(NamedTuple):
-    """All ways from one type of resource to the columns of a table: first the elements that they begin with."""
+class _WrongValueError(Exception):
+    """A value is not what FHIR says: of which column, at which JSON pointer."""
 
-    roots: Callable[[Any], tuple[Any, ...]]
+    def __init__(self, column: int, pointer: str) -> None:
+        super().__init__()
+        self.column, self.pointer = column, pointer
+
+
+class _Whom:
+    """The references of an element that says whom a resource is about."""
+
+    __slots__ = ("inward", "references")
+
+    def __init__(self, references: list[Any]) -> None:
+        self.references, self.inward = references, any(map(_points_inward, references))
+
+    def ask(self, resolve: EntryReferences) -> str | None:
+        """The patient's id."""
+        keys = [resolved.key for each in self.references if (resolved := resolve(each)) and resolved.key]
+        return next((key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")), None)
+
+
+class _Made:
+    """What an element comes to.
+
+    Attributes:
+        cells: beside the columns of its maker.
+        asks: cells that depend on what references mean: their places, and how to resolve them.
+        inward: whether one of these references points into the resource.
+        whom: None: it is no element that says it.
+    """
+
+    __slots__ = ("asks", "cells", "inward", "whom")
+
+    def __init__(self, cells: tuple[Cell, ...], asks: list[tuple[int, Convert, list[Any]]], whom: _Whom | None) -> None:
+        self.cells, self.asks, self.whom = cells, asks, whom
+        self.inward = any(_points_inward(each) for _, _, values in asks for each in values)
+
+    def ask(self, resolve: EntryReferences) -> tuple[Cell, ...]:
+        """The cells, with what the references mean."""
+        cells = list(self.cells)
+        for place, convert, values in self.asks:
+            cells[place] = convert(values, resolve)
+        return tuple(cells)
+
+
+class _Maker:
+    """Makes the cells of one element of one type of resource."""
+
+    def __init__(self, ways: list[_Way], whom: Getter | None) -> None:
+        self.columns = tuple(dict.fromkeys(way.column for way in ways))
+        self.whom = whom
+        self._ways = [(self.columns.index(way.column), way) for way in ways]
+
+    def make(self, value: Any) -> _Made:
+        """The cells of one value of the element.
+
+        Raises:
+            _WrongValueError: it, or a part of it, is not what FHIR says.
+        """
+        cells: list[Cell] = [None] * len(self.columns)
+        asks: list[tuple[int, Convert, list[Any]]] = []
+        filled = -1
+        for place, way in self._ways:
+            if place == filled or not (found := way.get(value)):
+                continue
+            filled = place
+            if way.convert in RESOLVING:
+                asks.append((place, way.convert, found))
+                continue
+            try:
+                cells[place] = way.convert(found, None)
+            except ValueError:
+                raise _WrongValueError(way.column, way.pointer) from None
+        return _Made(tuple(cells), asks, _Whom(self.whom(value)) if self.whom else None)
+
+
+class _Plan(NamedTuple):
+    """How resources of one type with the same elements become rows.
+
+    Attributes:
+        parts: places of the elements that are needed, and their makers.
+        columns: of all makers together.
+        rivals: places in `columns` that are of one column, the first alternative first.
+        whom: place of the element that says whom it is about; None: none does.
+        of_patient: whether the type has such an element.
+    """
+
+    parts: list[tuple[int, _Maker]]
+    columns: tuple[int, ...]
+    rivals: list[list[int]]
+    whom: int | None
+    of_patient: bool
+
+
+class _Type(NamedTuple):
+    """All ways from one type of resource to the columns of a table, and to whom it is about."""
+
     ways: list[_Way]
-    patients: list[tuple[str, Getter]]
+    whom: dict[str, Getter]
+    makers: dict[str, _Maker]
 
 
 class Projector:
@@ -97,17 +201,36 @@ class Projector:
         if table.patient_path:
             paths.append((table.patient_path, "reference"))
         struct = struct_of(f"{table.name}_resource", paths)
-        self._read: Callable[[bytes], Any] = (
+        self._decode: Callable[[bytes], Any] = (
             msgspec.json.Decoder(struct).decode if table.resource_types else lenient(struct)
         )
+        self._names = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
         self._table = table
-        self._ways: dict[str, _Ways] = {}
+        self._types: dict[str, _Type] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
+
+    def read(self, text: bytes) -> Resource:
+        """Read, leniently, what the columns need of a resource.
+
+        Raises:
+            EntryRefusedError: an element is not of the type that FHIR gives it.
+        """
+        try:
+            resource = self._decode(text)
+        except msgspec.ValidationError as error:
+            raise refused("invalid_resource", pointer_of(error)) from None
+        found = {
+            name: Taken(value)
+            for attribute, name in self._names.items()
+            if (value := getattr(resource, attribute)) is not None and value != msgspec.Raw()
+        }
+        return Resource(tuple(found), [], list(found.values()))
 
     def row(
         self,
         version: Version,
-        text: bytes,
-        resource: Any,
+        resource: Resource,
+        extensions: Extensions,
         origin: Origin,
         resolve: EntryReferences,
         patient_id: str | None = None,
@@ -116,8 +239,8 @@ class Projector:
 
         Args:
             version: what is known of it.
-            text: its JSON text.
-            resource: as `contract.read` gave it; None: it did not.
+            resource: as `contract.read` gave it, or `read`.
+            extensions: what its extensions say.
             origin: where it comes from.
             resolve: resolves the references that stand in it, and counts candidates.
             patient_id: whom it is about if it could say so and does not.
@@ -125,53 +248,76 @@ class Projector:
         Raises:
             EntryRefusedError: an element is not of the type that FHIR gives it.
         """
+        plan = self._plans.get((version.resource_type, resource.names))
+        if plan is None:
+            plan = self._plan(version.resource_type, resource.names)
+        elements = resource.elements
+        cells: list[Cell] = []
         try:
-            resource = self._read(text) if resource is None else resource
-            extensions = extensions_of(text)
-        except msgspec.ValidationError as error:
-            raise refused("invalid_resource", pointer_of(error)) from None
-        roots, ways, patients = self._ways.get(version.resource_type) or self._compile(version.resource_type)
-        cells: list[tuple[int, tuple[Any, ...]]] = []
-        filled = -1
-        for root, way in zip(roots(resource), ways, strict=True):
-            if root is None:
-                continue
-            column, get, convert, path = way
-            if column == filled:
-                continue
-            found = get(root)
-            if not found:
-                continue
-            filled = column
-            try:
-                cells.append((column, convert(found, resolve)))
-            except ValueError:
-                raise refused("invalid_resource", path) from None
-        patient_id = _patient_id(version, patients, resource, resolve) or (patient_id if patients else None)
-        return _system(version, origin, patient_id, extensions, resolve.candidates), cells
+            for place, maker in plan.parts:
+                element = elements[place]
+                made = element.made
+                if made is None:
+                    made = element.made = maker.make(element.value)
+                cells += resolve.answer(made) if made.asks else made.cells
+        except _WrongValueError:
+            raise refused("invalid_resource", _first_wrong(plan, elements)) from None
+        for rivals in plan.rivals:
+            for place in [place for place in rivals if cells[place] is not None][1:]:
+                cells[place] = None
+        about = None
+        if version.resource_type == "Patient":
+            about = version.resource_id
+        elif plan.of_patient:
+            about = (resolve.answer(elements[plan.whom].made.whom) if plan.whom is not None else None) or patient_id
+        return Row(_system(version, origin, about, extensions, resolve.candidates), plan.columns, cells)
 
     def tombstone(self, version: Version, origin: Origin) -> Row:
         """The row of a deleted resource: every described column is null."""
         patient_id = version.resource_id if version.resource_type == "Patient" else None
-        return _system(version, origin, patient_id, (None, None), None), []
+        return Row(_system(version, origin, patient_id, (None, None), None), (), ())
 
-    def _compile(self, resource_type: str) -> _Ways:
+    def _plan(self, resource_type: str, names: tuple[str, ...]) -> _Plan:
+        if resource_type not in self._types:
+            self._types[resource_type] = self._compile(resource_type)
+        if len(self._plans) >= _MOST_PLANS:
+            self._plans.clear()
+        ways, whom, makers = self._types[resource_type]
+        parts = [(names.index(name), maker) for name, maker in makers.items() if name in names]
+        places = [(column, names[place]) for place, maker in parts for column in maker.columns]
+        rivals = []
+        for column, number in Counter(column for column, _ in places).items():
+            if number > 1:
+                alternatives = dict.fromkeys((way.column, way.element) for way in ways if way.column == column)
+                rivals.append([places.index(each) for each in alternatives if each in places])
+        plan = self._plans[resource_type, names] = _Plan(
+            parts,
+            tuple(column for column, _ in places),
+            rivals,
+            next((names.index(name) for name in whom if name in names), None),
+            bool(whom),
+        )
+        return plan
+
+    def _compile(self, resource_type: str) -> _Type:
         model = contract.model_of(resource_type)
-        ways: list[_Way] = []
-        roots: list[str] = []
-        for number, column in enumerate(self._table.columns):
-            for steps in steps_of(column.path):
-                # the same name means different things in different types: another thing is no value of the column
-                if model is None or reaches(model, steps, column.type):
-                    ways.append(_Way(number, getter_of(steps), CONVERT[column.type], _pointer(steps)))
-                    roots.append(steps[0].attribute)
-        patients = [
-            (steps[0].attribute, getter_of(steps))
+        ways = [
+            _Way(number, steps[0].element, getter_of(steps), CONVERT[column.type], _pointer(steps))
+            for number, column in enumerate(self._table.columns)
+            for steps in steps_of(column.path)
+            # the same name means different things in different types: another thing is no value of the column
+            if model is None or reaches(model, steps, column.type)
+        ]
+        whom = {
+            steps[0].element: getter_of(steps)
             for steps in (steps_of(self._table.patient_path) if self._table.patient_path else ())
             if model is None or reaches(model, steps, "reference")
-        ]
-        found = self._ways[resource_type] = _Ways(_all_of(roots), ways, patients)
-        return found
+        }
+        makers = {
+            name: _Maker([way for way in ways if way.element == name], whom.get(name))
+            for name in dict.fromkeys([*(way.element for way in ways), *whom])
+        }
+        return _Type(ways, whom, makers)
 
 
 def projector_of(table: Table) -> Projector:
@@ -182,8 +328,12 @@ def projector_of(table: Table) -> Projector:
     return projector
 
 
-def extensions_of(text: bytes) -> tuple[list[str] | None, list[tuple[str, str]] | None]:
+def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
     """What the extensions of a resource say, at any depth; None when there is nothing.
+
+    Args:
+        text: its JSON text.
+        resource: as `contract.read` gave it; None: it did not.
 
     Returns:
         Every url, sorted, with repetitions; the elements that are absent for a reason: JSON pointer and reason, sorted.
@@ -192,7 +342,16 @@ def extensions_of(text: bytes) -> tuple[list[str] | None, list[tuple[str, str]] 
         return None, None
     urls: list[str] = []
     absent: list[tuple[str, str]] = []
-    _collect(_any_decoder.decode(text), "", urls, absent)
+    if resource is None:
+        _collect(_any_decoder.decode(text), "", urls, absent)
+    else:
+        for name, part, element in zip(*resource, strict=True):
+            if element.extensions is None:
+                element.extensions = [], []
+                if name in _EXTENSIONS or b'xtension":[' in part:
+                    _collect({name: _any_decoder.decode(part)}, "", *element.extensions)
+            urls += element.extensions[0]
+            absent += element.extensions[1]
     return sorted(urls) or None, sorted(absent) or None
 
 
@@ -200,7 +359,7 @@ def _system(
     version: Version,
     origin: Origin,
     patient_id: str | None,
-    extensions: tuple[list[str] | None, list[tuple[str, str]] | None],
+    extensions: Extensions,
     candidates: int | None,
 ) -> tuple[Any, ...]:
     return (
@@ -225,25 +384,19 @@ def _system(
     )
 
 
-def _patient_id(
-    version: Version, patients: list[tuple[str, Getter]], resource: Any, resolve: EntryReferences
-) -> str | None:
-    if version.resource_type == "Patient":
-        return version.resource_id
-    for attribute, get in patients:
-        root = getattr(resource, attribute)
-        if root is None:
-            continue
-        keys = [resolved.key for reference in get(root) if (resolved := resolve(reference)) and resolved.key]
-        return next((key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")), None)
-    return None
+def _first_wrong(plan: _Plan, elements: list[Taken]) -> str:
+    """JSON pointer of the wrong value of the first column that has one."""
+    wrong: list[tuple[int, str]] = []
+    for place, maker in plan.parts:
+        try:
+            maker.make(elements[place].value)
+        except _WrongValueError as error:
+            wrong.append((error.column, error.pointer))
+    return min(wrong)[1]
 
 
-def _all_of(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """One call that gives all attributes: most are absent from most resources."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda resource: tuple(getattr(resource, name) for name in names)
+def _points_inward(reference: Any) -> bool:
+    return (getattr(reference, "reference", None) or "").startswith("#")
 
 
 def _pointer(steps: list[Step]) -> str:
@@ -256,7 +409,7 @@ def _collect(value: Any, at: str, urls: list[str], absent: list[tuple[str, str]]
             _collect(part, f"{at}/{number}", urls, absent)
     elif isinstance(value, dict):
         for name, part in value.items():
-            if name in ("extension", "modifierExtension") and isinstance(part, list):
+            if name in _EXTENSIONS and isinstance(part, list):
                 for one in part:
                     if isinstance(one, dict) and isinstance(url := one.get("url"), str):
                         urls.append(url)

@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from spv_platform.fhir.datatypes import Identifier, Reference
@@ -38,6 +38,12 @@ SOUGHT_TYPES = frozenset({"Patient", "RelatedPerson", "Practitioner", "Practitio
 
 #: By (type or "", target): the keys of the resources that are known to have it.
 Known = Mapping[tuple[str, str], Sequence[str]]
+#: Type if said, target or text, how.
+OpenEnd = tuple[str | None, str, str]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+#: Answers that are remembered of one object's entries.
+_MOST_ANSWERS = 10_000
 
 ID = r"[A-Za-z0-9\-.]{1,64}"
 _TYPE = r"[A-Z][A-Za-z]+"
@@ -146,37 +152,91 @@ class Resolver:
         return None, "absolute"
 
 
+class Question(Protocol):
+    """Something that depends on what references mean."""
+
+    @property
+    def inward(self) -> bool:
+        """Whether one of them points into the entry, so that no other entry has the same answer."""
+
+    def ask(self, resolve: "EntryReferences") -> Any:
+        """The answer."""
+
+    def __hash__(self) -> int: ...
+
+
+class _Answer(NamedTuple):
+    value: Any
+    open_ends: Sequence[OpenEnd]
+    candidates: int | None
+
+
+class ObjectReferences:
+    """Resolves the references of one object, and remembers the answers.
+
+    Args:
+        resolver: of the object.
+        known: resources of other objects that references may mean.
+    """
+
+    def __init__(self, resolver: Resolver, known: Known) -> None:
+        self.resolver, self.known = resolver, known
+        self._answers: dict[str, dict[Question, _Answer]] = {}
+
+    def of(self, full_url: str | None, inside: Mapping[str, str] = _NOTHING) -> "EntryReferences":
+        """The references of the entry with this fullUrl, see `EntryReferences`."""
+        answers = self._answers.setdefault(_base_of(full_url), {})
+        if len(answers) >= _MOST_ANSWERS:
+            answers.clear()
+        return EntryReferences(self, full_url, inside, answers)
+
+
 class EntryReferences:
     """Resolves the references of one entry, and remembers which of them lead out of the object.
 
     Args:
-        resolver: of the object.
+        of: the references of the object.
         full_url: of the entry.
-        known: resources of other objects that references may mean.
         inside: the keys of the resources that the entry contains, by `#id`; its own by `#`.
+        answers: those that entries with a fullUrl of the same base had.
 
     Attributes:
         open_ends: (type if said, target or text, how) of each; one that is asked for twice is there twice.
         candidates: how many resources the caller knows that they could mean; None: none leads out.
     """
 
+    __slots__ = ("_answers", "_full_url", "_inside", "_of", "candidates", "open_ends")
+
     def __init__(
-        self, resolver: "Resolver", full_url: str | None, known: Known, inside: Mapping[str, str] = MappingProxyType({})
+        self, of: ObjectReferences, full_url: str | None, inside: Mapping[str, str], answers: dict[Question, _Answer]
     ) -> None:
-        self.open_ends: list[tuple[str | None, str, str]] = []
+        self.open_ends: list[OpenEnd] = []
         self.candidates: int | None = None
-        self._resolver, self._full_url, self._known, self._inside = resolver, full_url, known, inside
+        self._of, self._full_url, self._inside, self._answers = of, full_url, inside, answers
+
+    def answer(self, question: Question) -> Any:
+        """The answer to a question: asked once, and counted each time."""
+        answer = self._answers.get(question)
+        if answer is None:
+            asked = EntryReferences(self._of, self._full_url, self._inside, self._answers)
+            answer = _Answer(question.ask(asked), asked.open_ends, asked.candidates)
+            if not question.inward:
+                self._answers[question] = answer
+        if answer.candidates is not None:
+            self.open_ends += answer.open_ends
+            self.candidates = (self.candidates or 0) + answer.candidates
+        return answer.value
 
     def __call__(self, reference: Reference) -> Resolved | None:
         """Resolve one reference; see `Resolver.resolve`."""
-        resolved = self._resolver.resolve(reference, self._full_url)
+        resolved = self._of.resolver.resolve(reference, self._full_url)
         if resolved and resolved.how == "contained":
             return resolved._replace(key=self._inside.get(resolved.reference or ""))
         if resolved is None or resolved.key or resolved.how not in OPEN_ENDS:
             return resolved
         type_, target = target_type(reference), target_of(reference)
         self.open_ends.append((type_, target or text_of(reference), resolved.how))
-        keys = self._known.get((type_ or "", target), ()) if target else ()
+        keys = self._of.known.get((type_ or "", target), ()) if target else ()
         self.candidates = (self.candidates or 0) + len(keys)
         return resolved._replace(key=keys[0]) if len(keys) == 1 else resolved
 
@@ -185,7 +245,7 @@ class EntryReferences:
 
         A web page is no open end: nothing comes in for it.
         """
-        return self._resolver.resolve(Reference(reference=url), self._full_url)
+        return self._of.resolver.resolve(Reference(reference=url), self._full_url)
 
 
 def target_of(reference: Reference) -> str | None:

@@ -1,18 +1,19 @@
 """Reading what is surely valid: structs derived from the models of `fhir.resources`.
 
-They take a resource only if the contract would, and hand it over read.
-Whatever these structs do not take is for the contract's second opinion, so no verdict depends on them; they only have
-to be stricter. What belongs here: deriving structs from the elements of the models (names, cardinality, what is
-required, choices, value sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data
+They take a resource only if the contract would, and hand it over read, element by element. The elements of resources
+say the same again and again (a category, a code, whose it is), so the texts that were taken are remembered with what
+they came to. Whatever these structs do not take is for the contract's second opinion, so no verdict depends on them;
+they only have to be stricter. What belongs here: deriving structs from the elements of the models (names, cardinality,
+what is required, choices, value sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data
 Types"), and what of JSON a struct does not see. What does not: problems and their places (`contract`).
 """
 
 import re
 import sys
 from collections.abc import Callable
-from operator import attrgetter
+from operator import attrgetter, getitem
 from types import ModuleType
-from typing import Annotated, Any, ForwardRef, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -74,18 +75,65 @@ _READ_TOO = {"Coding": ("coding",), "CodeableConcept": ("system", "code", "displ
 _derived = ModuleType(f"{__name__}.derived")
 sys.modules[_derived.__name__] = _derived
 
+#: Longer texts hardly come twice.
+_LONGEST_REMEMBERED = 1_000
+#: Bytes of text that are remembered in a process; with what they came to they take about ten times as many.
+_MOST_REMEMBERED = 8 * 2**20
+#: Combinations of elements that are remembered of one type.
+_MOST_SHAPES = 2_000
+_ID = re.compile(rb'"[A-Za-z0-9\-.]{1,64}"')
+
 _encode = msgspec.json.Encoder().encode
+_elements = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class _Named(msgspec.Struct):
     type: str = msgspec.field(name="resourceType")
+    id: str | None = None
 
 
 _named = msgspec.json.Decoder(_Named).decode
 
 
+class Taken:
+    """One element as read.
+
+    Attributes:
+        value: absent elements in it are None; of `contained` a list of `Inside`.
+        made: what the projection of its table came to for it; None: it was not asked.
+        extensions: what its extensions say, see `project`; None: it was not asked.
+        paths: see `elements_seen`; None: it was not asked.
+    """
+
+    __slots__ = ("extensions", "made", "paths", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.made: Any = None
+        self.extensions: Any = None
+        self.paths: Any = None
+
+
+class Resource(NamedTuple):
+    """A resource as read: its elements' names, their JSON texts (none if it was not taken here), what they hold."""
+
+    names: tuple[str, ...]
+    texts: list[bytes]
+    elements: list[Taken]
+
+
+class Inside(NamedTuple):
+    """A contained resource: its type, its id, its JSON text, itself if it was read."""
+
+    type: str
+    id: str | None
+    text: bytes
+    resource: Resource | None
+
+
 class Takers:
-    """Decoders by resource type, each derived when it is first asked for.
+    """Readers by resource type, each derived when it is first asked for.
 
     Args:
         model_of: the model of a resource type; None if there is none.
@@ -93,52 +141,165 @@ class Takers:
 
     def __init__(self, model_of: Callable[[str], Any]) -> None:
         self._model_of = model_of
-        self._decoders: dict[str, Callable[[bytes], Any] | None] = {}
+        self._types: dict[str, _Type | None] = {}
 
-    def take(self, resource_type: str, text: bytes) -> Any:
-        """A resource that is surely valid, read: absent elements are None. None: nothing is said of it.
+    def take(self, resource_type: str, text: bytes) -> Resource | None:
+        """A resource that is surely valid, read. None: nothing is said of it.
+
+        What is taken has no blanks between its tokens, unless it has a backslash.
 
         Args:
             resource_type: the resource's own resourceType.
-            text: its JSON text, without blanks between the tokens, nested less deep than `structure.MAX_DEPTH`.
+            text: its JSON text, nested less deep than `structure.MAX_DEPTH`; if it has a backslash, without blanks
+                between the tokens.
         """
+        if resource_type not in self._types:
+            model = self._model_of(resource_type)
+            self._types[resource_type] = _Type(resource_type, model, self._inside) if model else None
+        type_ = self._types[resource_type]
+        return type_.take(text) if type_ else None
+
+    def _inside(self, text: bytes) -> list[Inside]:
+        """The resources of an element `contained`.
+
+        Raises:
+            ValueError: it is not surely valid.
+        """
+        found = []
+        raws = _list(text)
+        if not raws or not _is_all_of(_encode(raws), text):
+            raise ValueError
+        for raw in map(bytes, raws):
+            named = _named(raw)
+            resource = self.take(named.type, raw)
+            if resource is None or "contained" in resource.names:
+                raise ValueError
+            found.append(Inside(named.type, named.id, raw, resource))
+        return found
+
+
+class _Known(dict[bytes, Taken]):
+    """The texts of one element that were taken. Others are read when they are asked for; ValueError: not taken."""
+
+    spent = 0
+    everywhere: ClassVar[list["_Known"]] = []
+
+    def __init__(self, read: Callable[[bytes], Any]) -> None:
+        self._read = read
+        self.everywhere.append(self)
+
+    def __missing__(self, text: bytes) -> Taken:
+        taken = Taken(self._read(text))
+        if len(text) > _LONGEST_REMEMBERED:
+            return taken
+        _Known.spent += len(text)
+        if _Known.spent > _MOST_REMEMBERED:
+            for each in self.everywhere:
+                each.clear()
+            _Known.spent = len(text)
+        self[text] = taken
+        return taken
+
+
+class _Ids(dict[bytes, Taken]):
+    """No id comes twice, and no column has it."""
+
+    _taken = Taken(None)
+
+    def __missing__(self, text: bytes) -> Taken:
+        if _ID.fullmatch(text) is None:
+            raise ValueError
+        return self._taken
+
+
+class _Shape(NamedTuple):
+    """What elements a resource has, in their order: what is known of each, the bytes that are not their values."""
+
+    known: tuple[dict[bytes, Taken], ...]
+    frame: int
+
+
+class _Type:
+    """Reads the resources of one type."""
+
+    def __init__(self, name: str, model: Any, inside: Callable[[bytes], Any]) -> None:
+        fields = _fields_of(model)
+        readers = {
+            each.name: _checked(_number if each.number else msgspec.json.Decoder(_resolved(each.kind)).decode)
+            for each in fields.each
+        }
+        readers["resourceType"] = msgspec.json.Decoder(Literal[name]).decode
+        if "contained" in readers:
+            readers["contained"] = _without_hidden(inside)
+        self._known: dict[str, dict[bytes, Taken]] = {each: _Known(read) for each, read in readers.items()}
+        self._known["id"] = _Ids()
+        self._required = {"resourceType", *(each.name for each in fields.each if each.required)}
+        names = {each.attribute: each.name for each in fields.each}
+        self._choices = [(frozenset(map(names.__getitem__, each.members)), each.least) for each in fields.choices]
+        self._shapes: dict[tuple[str, ...], _Shape | None] = {}
+
+    def take(self, text: bytes) -> Resource | None:
+        try:
+            found = _elements(text)
+            names = tuple(found)
+            shape = self._shapes[names] if names in self._shapes else self._shape_of(names)
+            if shape is None:
+                return None
+            texts = list(map(bytes, found.values()))
+            if shape.frame + sum(map(len, texts)) != len(text):
+                return None  # a name that comes twice or is escaped, or blanks
+            return Resource(names, texts, list(map(getitem, shape.known, texts)))
+        except ValueError:
+            return None
+
+    def _shape_of(self, names: tuple[str, ...]) -> _Shape | None:
+        if len(self._shapes) >= _MOST_SHAPES:
+            self._shapes.clear()
+        shape = None
+        present = set(names)
+        if (
+            present <= self._known.keys()
+            and present >= self._required
+            and all(least <= len(members & present) <= 1 for members, least in self._choices)
+        ):
+            frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
+            shape = _Shape(tuple(self._known[name] for name in names), frame)
+        self._shapes[names] = shape
+        return shape
+
+
+def _without_hidden(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Read only what has nothing that structs do not see."""
+
+    def checked(text: bytes) -> Any:
         # to look for one byte is many times faster than for two
         escaped = b"\\" in text
         if (escaped and _HIDING.search(text)) or ((escaped or not text.isascii()) and _BLANK.search(text)):
-            return None
+            raise ValueError
         if b"{}" in text:
-            return None
-        return self._take(resource_type, text)
+            raise ValueError
+        return read(text)
 
-    def _take(self, resource_type: str, text: bytes) -> Any:
-        decode = self._decoder(resource_type)
-        if decode is None:
-            return None
-        try:
-            resource = decode(text)
-        except ValueError:
-            return None
-        if resource.resource_type != resource_type or not _is_all_of(_encode(resource), text):
-            return None
-        for each in getattr(resource, "contained", None) or ():
-            if not self._take_contained(bytes(each)):
-                return None
-        return resource
+    return checked
 
-    def _take_contained(self, text: bytes) -> bool:
-        try:
-            named = _named(text)
-        except ValueError:
-            return False
-        resource = self._take(named.type, text)
-        return resource is not None and getattr(resource, "contained", None) is None
 
-    def _decoder(self, resource_type: str) -> Callable[[bytes], Any] | None:
-        if resource_type not in self._decoders:
-            model = self._model_of(resource_type)
-            struct = _struct(model, resource=True) if model else None
-            self._decoders[resource_type] = msgspec.json.Decoder(struct).decode if struct else None
-        return self._decoders[resource_type]
+def _checked(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Read only what is all that stands there."""
+
+    def checked(text: bytes) -> Any:
+        value = read(text)
+        if not text.startswith(b'"') and not _is_all_of(_encode(value), text):
+            raise ValueError
+        return value
+
+    return _without_hidden(checked)
+
+
+def _number(text: bytes) -> msgspec.Raw:
+    """A decimal whose digits are kept."""
+    if text[0] not in _DIGITS:
+        raise ValueError
+    return msgspec.Raw(text)
 
 
 def _is_all_of(written: bytes, text: bytes) -> bool:
@@ -147,46 +308,84 @@ def _is_all_of(written: bytes, text: bytes) -> bool:
     return len(written) == len(text) or (b"\\" in text and written.count(_END_OF_NAME) == text.count(_END_OF_NAME))
 
 
-def _struct(model: Any, targets: frozenset[str] | None = None, *, resource: bool = False) -> Any:
-    """The struct of a model; those of its elements are made with it.
+class _Field(NamedTuple):
+    """An element as a field of a struct; `number`: a decimal whose digits are kept."""
+
+    attribute: str
+    name: str
+    kind: Any
+    required: bool
+    number: bool
+
+
+class _Choice(NamedTuple):
+    """Fields of which so many at least, and one at most, are given."""
+
+    members: list[str]
+    least: int
+
+
+class _Fields(NamedTuple):
+    each: list[_Field]
+    choices: list[_Choice]
+
+
+def _fields_of(model: Any, targets: frozenset[str] | None = None) -> _Fields:
+    """The fields of a type's struct; the structs of its elements are made with it.
 
     Args:
-        model: of a type.
+        model: of the type.
         targets: of a Reference: the types that it may point to.
-        resource: whether it stands as a resource, with its resourceType.
     """
-    name = model.__name__ if resource else _name_of(model, targets)
-    if hasattr(_derived, name):
-        return getattr(_derived, name)
-    setattr(_derived, name, None)  # its elements may hold it
-    fields: list[Any] = [("resource_type", str)] if resource else []
-    names = {"resource_type": "resourceType"} if resource else {}
+    fields: list[_Field] = []
     choices: dict[str, list[str]] = {}
     chosen: set[str] = set()
-    numbers: list[str] = []
     for element in elements_of(model):
         if element.many and element.name.startswith("_"):
             continue  # keeps its place beside a list of primitives: left to the models
         attribute = attribute_of(element.name)
-        names[attribute] = element.name
         if element.choice:
             choices.setdefault(element.choice, []).append(attribute)
             if element.chosen:
                 chosen.add(element.choice)
-        if element.primitive == "decimal" and not element.many and not element.choice:
-            # its digits are kept
-            numbers.append(attribute)
-            fields.append((attribute, msgspec.Raw) if element.required else (attribute, msgspec.Raw, msgspec.Raw()))
-            continue
-        kind = _pointing_to(targets) if targets and element.name == "reference" else _kind(element)
-        fields.append(
-            (attribute, kind) if element.required else (attribute, kind, None)
-        )  # without null among what is taken
-    if "value" in choices and "extension" in names:  # ext-1
+        number = element.primitive == "decimal" and not element.many and not element.choice
+        kind: Any
+        if number:
+            kind = msgspec.Raw
+        elif targets and element.name == "reference":
+            kind = _pointing_to(targets)
+        else:
+            kind = _kind(element)
+        fields.append(_Field(attribute, element.name, kind, element.required, number))
+    if model.__name__ == "Extension":  # ext-1
         choices["value"].append("extension")
-    groups = [_Group(attrgetter(*members), len(members), choice in chosen, 1) for choice, members in choices.items()]
+    return _Fields(fields, [_Choice(members, int(choice in chosen)) for choice, members in choices.items()])
+
+
+def _resolved(kind: Any) -> Any:
+    """A kind whose structs are themselves and not their names."""
+    holder = msgspec.defstruct("holder", [("held", kind)], module=_derived.__name__)
+    return msgspec.structs.fields(holder)[0].type
+
+
+def _struct(model: Any, targets: frozenset[str] | None = None) -> None:
+    """Make the struct of a type that stands in resources; see `_fields_of`."""
+    name = _name_of(model, targets)
+    if hasattr(_derived, name):
+        return
+    setattr(_derived, name, None)  # its elements may hold it
+    each, choices = _fields_of(model, targets)
+    fields: list[Any] = [  # without null among what is taken
+        (field.attribute, field.kind)
+        if field.required
+        else (field.attribute, field.kind, msgspec.Raw() if field.number else None)
+        for field in each
+    ]
+    names = {field.attribute: field.name for field in each}
+    groups = [_Group(attrgetter(*members), len(members), least, 1) for members, least in choices]
     if model.__name__ == "FHIRPrimitiveExtension":  # it must have something
         groups.append(_Group(attrgetter(*names), len(names), 1, len(names)))
+    numbers = [field.attribute for field in each if field.number]
     namespace: dict[str, Any] = dict.fromkeys(_READ_TOO.get(model.__name__, ()))
     if groups or numbers:
         namespace["__post_init__"] = _counted(groups, numbers)
@@ -201,7 +400,6 @@ def _struct(model: Any, targets: frozenset[str] | None = None, *, resource: bool
         module=_derived.__name__,
     )
     setattr(_derived, name, struct)
-    return struct
 
 
 def _name_of(model: Any, targets: frozenset[str] | None) -> str:
@@ -231,8 +429,6 @@ def _counted(groups: list[_Group], numbers: list[str]) -> Callable[[Any], None]:
 
 def _kind(element: Element) -> Any:
     """What is decoded for an element."""
-    if element.name == "contained":
-        return Annotated[list[msgspec.Raw], Meta(min_length=1)]
     if element.codes:
         kind: Any = Literal[tuple(sorted(element.codes))]
     elif element.primitive is not None:
