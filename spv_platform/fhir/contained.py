@@ -94,4 +94,4 @@ def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:
     if code is None:
         return row
     columns, cells = (*stated, _CODE, _TEXT), (*stated.values(), (codings_of(code),), (code.text,))
-    return row._replace(columns=columns, cells=cells)
+    return Row(row.systems, columns, cells)

@@ -4,12 +4,12 @@ Layout of the JSON text does not count, and neither does a generated narrative: 
 `generated` or `extensions` that it holds nothing beyond the data, and servers generate it anew at every read.
 """
 
-import hashlib
+from hashlib import sha256
 
 import msgspec
 
 #: Digest of a tombstone: there is no content.
-EMPTY = hashlib.sha256(b"").hexdigest()
+EMPTY = sha256(b"").hexdigest()
 
 
 class _Narrated(msgspec.Struct, gc=False):
@@ -46,7 +46,7 @@ def digest(text: bytes) -> str:
         elements = _elements_decoder.decode(text)
         del elements["text"]
         text = msgspec.json.encode(elements)
-    return hashlib.sha256(text).hexdigest()
+    return sha256(text, usedforsecurity=False).hexdigest()  # otherwise it looks for a provider at each call
 
 
 def _is_generated(text: bytes) -> bool:

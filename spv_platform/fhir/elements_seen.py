@@ -5,7 +5,7 @@ nobody: what FHIR does not know has been refused.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ _FIRST = 10
 _THEN_EACH = 8
 #: A string that is a value is passed over: braces and quotes in it are no structure.
 _STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'{}":'))
 #: Structures whose paths are remembered; when there are so many, they are forgotten together.
 _MOST_KNOWN = 5_000
 
@@ -27,13 +28,13 @@ class ElementsSeen:
     """Collects the paths of one object's resources."""
 
     def __init__(self) -> None:
-        self._found: set[tuple[str, frozenset[str]]] = set()
+        self._found: defaultdict[str, set[frozenset[str]]] = defaultdict(set)
         self._counts: Counter[str] = Counter()
 
     @property
     def paths(self) -> set[tuple[str, str]]:
         """(resource type, dotted path) of every element seen."""
-        return {(resource_type, path) for resource_type, paths in self._found for path in paths}
+        return {(resource_type, path) for resource_type, found in self._found.items() for path in set().union(*found)}
 
     def look(self, resource_type: str, text: bytes, resource: Resource | None = None) -> None:
         """Look at a resource, or pass it over.
@@ -48,25 +49,36 @@ class ElementsSeen:
         if count >= _FIRST and count % _THEN_EACH:
             return
         if resource is None:
-            self._found.add((resource_type, _paths_of(text, "")))
+            self._found[resource_type].add(_paths_of(text, ""))
             return
-        for name, part, element in zip(*resource, strict=True):
-            if element.paths is None:
-                element.paths = _paths_of(part, name) if name != "resourceType" else frozenset()
-            self._found.add((resource_type, element.paths))
+        paths = [element.paths for element in resource.elements]
+        if None in paths:
+            for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
+                if element.paths is None:
+                    element.paths = _paths_of(part, name) if name != "resourceType" else frozenset()
+            paths = [element.paths for element in resource.elements]
+        self._found[resource_type].update(paths)
 
 
 def _paths_of(text: bytes, at: str) -> frozenset[str]:
     if at and not text.startswith((b"{", b"[")):
         return frozenset((at,))
     # names and braces in their order tell the paths: most of the work is done once a process
-    structure = at, b"".join(_STRUCTURE.findall(text))
+    structure = at, _structure(text)
     found = _known.get(structure)
     if found is None:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         found = _known[structure] = frozenset(_paths(_decode(text), at))
     return found
+
+
+def _structure(text: bytes) -> bytes:
+    if b"\\" in text:
+        return b"".join(_STRUCTURE.findall(text))
+    between, strings = (parts := text.split(b'"'))[::2], parts[1::2]
+    names = [string for string, after in zip(strings, between[1:], strict=True) if after.startswith(b":")]
+    return b'"'.join([b'"'.join(between).translate(None, _NO_STRUCTURE), *names])
 
 
 def _paths(value: Any, at: str) -> set[str]:

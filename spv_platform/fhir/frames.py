@@ -8,8 +8,9 @@ tuples; polars itself reads them a hundred times slower.
 from collections import defaultdict
 from collections.abc import Sequence, Set
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -25,7 +26,7 @@ Cell = tuple[Any, ...] | None
 _ENTRY = list(SYSTEM_COLUMNS).index("source_entry")
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, gc=False, eq=False):
     """A row of a table.
 
     Attributes:

@@ -353,6 +353,8 @@ def _winners(versions: list[Version]) -> tuple[list[Version], int]:
     then, if unversioned, the later entry, then the digest. Equal contents are one version, at its first entry, with the
     latest time.
     """
+    if len({version.key for version in versions}) == len(versions):
+        return versions, 0
     distinct: dict[tuple[str, str], dict[str, Version]] = {}
     duplicates = 0
     for version in versions:

@@ -6,7 +6,7 @@ is kept with it, so elements that come again cost little; only what references m
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -84,27 +84,29 @@ class _Way(NamedTuple):
     """One alternative of one column: how to come by its values, from the element that it begins with."""
 
     column: int
-    element: str
+    steps: tuple[Step, ...]
     get: Getter
     convert: Convert
-    pointer: str
+
+    @property
+    def element(self) -> str:
+        """The name of that element."""
+        return self.steps[0].element
 
 
 class _WrongValueError(Exception):
-    """A value is not what FHIR says: of which column, at which JSON pointer."""
+    """A value is not what FHIR says: in which place of its maker's columns, at which JSON pointer."""
 
-    def __init__(self, column: int, pointer: str) -> None:
+    def __init__(self, place: int, pointer: str) -> None:
         super().__init__()
-        self.column, self.pointer = column, pointer
+        self.place, self.pointer = place, pointer
 
 
-class _Whom:
-    """The references of an element that says whom a resource is about."""
+class _Whom(msgspec.Struct, gc=False, eq=False):
+    """The references of an element that says whom a resource is about; `inward`: one of them points into it."""
 
-    __slots__ = ("inward", "references")
-
-    def __init__(self, references: list[Any]) -> None:
-        self.references, self.inward = references, any(map(_points_inward, references))
+    references: list[Any]
+    inward: bool
 
     def ask(self, resolve: EntryReferences) -> str | None:
         """The patient's id."""
@@ -112,21 +114,22 @@ class _Whom:
         return next((key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")), None)
 
 
-class _Made:
+class _Made(msgspec.Struct, gc=False, eq=False):
     """What an element comes to.
 
     Attributes:
-        cells: beside the columns of its maker.
+        maker: who made it.
+        cells: beside the columns of its part.
         asks: cells that depend on what references mean: their places, and how to resolve them.
         inward: whether one of these references points into the resource.
         whom: None: it is no element that says it.
     """
 
-    __slots__ = ("asks", "cells", "inward", "whom")
-
-    def __init__(self, cells: tuple[Cell, ...], asks: list[tuple[int, Convert, list[Any]]], whom: _Whom | None) -> None:
-        self.cells, self.asks, self.whom = cells, asks, whom
-        self.inward = any(_points_inward(each) for _, _, values in asks for each in values)
+    maker: "_Maker"
+    cells: tuple[Cell, ...]
+    asks: list[tuple[int, Convert, list[Any]]] = []
+    inward: bool = False
+    whom: _Whom | None = None
 
     def ask(self, resolve: EntryReferences) -> tuple[Cell, ...]:
         """The cells, with what the references mean."""
@@ -137,12 +140,17 @@ class _Made:
 
 
 class _Maker:
-    """Makes the cells of one element of one type of resource."""
+    """Makes the cells of an element. Types of resources that read an element alike have one maker for it.
 
-    def __init__(self, ways: list[_Way], whom: Getter | None) -> None:
-        self.columns = tuple(dict.fromkeys(way.column for way in ways))
+    Args:
+        ways: place in the columns and way of each alternative.
+        whom: how to come by the references that say whom the resource is about; None: they are not there.
+    """
+
+    def __init__(self, ways: list[tuple[int, _Way]], whom: Getter | None) -> None:
         self.whom = whom
-        self._ways = [(self.columns.index(way.column), way) for way in ways]
+        self._ways = ways
+        self.height = len({place for place, _ in ways})
 
     def make(self, value: Any) -> _Made:
         """The cells of one value of the element.
@@ -150,7 +158,7 @@ class _Maker:
         Raises:
             _WrongValueError: it, or a part of it, is not what FHIR says.
         """
-        cells: list[Cell] = [None] * len(self.columns)
+        cells: list[Cell] = [None] * self.height
         asks: list[tuple[int, Convert, list[Any]]] = []
         filled = -1
         for place, way in self._ways:
@@ -163,8 +171,22 @@ class _Maker:
             try:
                 cells[place] = way.convert(found, None)
             except ValueError:
-                raise _WrongValueError(way.column, way.pointer) from None
-        return _Made(tuple(cells), asks, _Whom(self.whom(value)) if self.whom else None)
+                raise _WrongValueError(place, _pointer(way.steps)) from None
+        made = _Made(self, tuple(cells))
+        if asks:
+            made.asks = asks
+            made.inward = any(_points_inward(values) for _, _, values in asks)
+        if self.whom:
+            references = self.whom(value)
+            made.whom = _Whom(references, _points_inward(references))
+        return made
+
+
+class _Part(NamedTuple):
+    """An element of a type that its table needs: the numbers of the columns that it may fill, and how."""
+
+    columns: tuple[int, ...]
+    maker: _Maker
 
 
 class _Plan(NamedTuple):
@@ -172,7 +194,7 @@ class _Plan(NamedTuple):
 
     Attributes:
         parts: places of the elements that are needed, and their makers.
-        columns: of all makers together.
+        columns: of all parts together.
         rivals: places in `columns` that are of one column, the first alternative first.
         whom: place of the element that says whom it is about; None: none does.
         of_patient: whether the type has such an element.
@@ -189,8 +211,8 @@ class _Type(NamedTuple):
     """All ways from one type of resource to the columns of a table, and to whom it is about."""
 
     ways: list[_Way]
-    whom: dict[str, Getter]
-    makers: dict[str, _Maker]
+    whom: list[str]
+    parts: dict[str, _Part]
 
 
 class Projector:
@@ -257,7 +279,7 @@ class Projector:
             for place, maker in plan.parts:
                 element = elements[place]
                 made = element.made
-                if made is None:
+                if made is None or made.maker is not maker:
                     made = element.made = maker.make(element.value)
                 cells += resolve.answer(made) if made.asks else made.cells
         except _WrongValueError:
@@ -282,16 +304,16 @@ class Projector:
             self._types[resource_type] = self._compile(resource_type)
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
-        ways, whom, makers = self._types[resource_type]
-        parts = [(names.index(name), maker) for name, maker in makers.items() if name in names]
-        places = [(column, names[place]) for place, maker in parts for column in maker.columns]
+        ways, whom, needed = self._types[resource_type]
+        parts = [(names.index(name), part) for name, part in needed.items() if name in names]
+        places = [(column, names[place]) for place, part in parts for column in part.columns]
         rivals = []
         for column, number in Counter(column for column, _ in places).items():
             if number > 1:
                 alternatives = dict.fromkeys((way.column, way.element) for way in ways if way.column == column)
                 rivals.append([places.index(each) for each in alternatives if each in places])
         plan = self._plans[resource_type, names] = _Plan(
-            parts,
+            [(place, part.maker) for place, part in parts],
             tuple(column for column, _ in places),
             rivals,
             next((names.index(name) for name in whom if name in names), None),
@@ -302,22 +324,35 @@ class Projector:
     def _compile(self, resource_type: str) -> _Type:
         model = contract.model_of(resource_type)
         ways = [
-            _Way(number, steps[0].element, getter_of(steps), CONVERT[column.type], _pointer(steps))
+            _Way(number, tuple(steps), getter_of(steps), CONVERT[column.type])
             for number, column in enumerate(self._table.columns)
             for steps in steps_of(column.path)
             # the same name means different things in different types: another thing is no value of the column
             if model is None or reaches(model, steps, column.type)
         ]
         whom = {
-            steps[0].element: getter_of(steps)
+            steps[0].element: steps
             for steps in (steps_of(self._table.patient_path) if self._table.patient_path else ())
             if model is None or reaches(model, steps, "reference")
         }
-        makers = {
-            name: _Maker([way for way in ways if way.element == name], whom.get(name))
+        parts = {
+            name: _part_of([way for way in ways if way.element == name], whom.get(name))
             for name in dict.fromkeys([*(way.element for way in ways), *whom])
         }
-        return _Type(ways, whom, makers)
+        return _Type(ways, list(whom), parts)
+
+
+#: By what they do.
+_makers: dict[Any, _Maker] = {}
+
+
+def _part_of(ways: list[_Way], whom: list[Step] | None) -> _Part:
+    columns = tuple(dict.fromkeys(way.column for way in ways))
+    placed = [(columns.index(way.column), way) for way in ways]
+    does = tuple((place, way.steps, way.convert) for place, way in placed), tuple(whom or ())
+    if does not in _makers:
+        _makers[does] = _Maker(placed, getter_of(whom) if whom else None)
+    return _Part(columns, _makers[does])
 
 
 def projector_of(table: Table) -> Projector:
@@ -345,7 +380,7 @@ def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
     if resource is None:
         _collect(_any_decoder.decode(text), "", urls, absent)
     else:
-        for name, part, element in zip(*resource, strict=True):
+        for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
             if element.extensions is None:
                 element.extensions = [], []
                 if name in _EXTENSIONS or b'xtension":[' in part:
@@ -387,19 +422,21 @@ def _system(
 def _first_wrong(plan: _Plan, elements: list[Taken]) -> str:
     """JSON pointer of the wrong value of the first column that has one."""
     wrong: list[tuple[int, str]] = []
+    before = 0
     for place, maker in plan.parts:
         try:
-            maker.make(elements[place].value)
+            before += len(maker.make(elements[place].value).cells)
         except _WrongValueError as error:
-            wrong.append((error.column, error.pointer))
+            wrong.append((plan.columns[before + error.place], error.pointer))
+            before += maker.height
     return min(wrong)[1]
 
 
-def _points_inward(reference: Any) -> bool:
-    return (getattr(reference, "reference", None) or "").startswith("#")
+def _points_inward(references: list[Any]) -> bool:
+    return any((getattr(each, "reference", None) or "").startswith("#") for each in references)
 
 
-def _pointer(steps: list[Step]) -> str:
+def _pointer(steps: Iterable[Step]) -> str:
     return "".join(f"/{step.element}" for step in steps)
 
 

@@ -26,6 +26,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from spv_platform.fhir.datatypes import Identifier, Reference
 
 #: The ways that leave something to look up outside of the object.
@@ -191,37 +193,33 @@ class ObjectReferences:
         return EntryReferences(self, full_url, inside, answers)
 
 
-class EntryReferences:
+class EntryReferences(msgspec.Struct, gc=False, eq=False):
     """Resolves the references of one entry, and remembers which of them lead out of the object.
 
-    Args:
+    Attributes:
         of: the references of the object.
         full_url: of the entry.
         inside: the keys of the resources that the entry contains, by `#id`; its own by `#`.
         answers: those that entries with a fullUrl of the same base had.
-
-    Attributes:
         open_ends: (type if said, target or text, how) of each; one that is asked for twice is there twice.
         candidates: how many resources the caller knows that they could mean; None: none leads out.
     """
 
-    __slots__ = ("_answers", "_full_url", "_inside", "_of", "candidates", "open_ends")
-
-    def __init__(
-        self, of: ObjectReferences, full_url: str | None, inside: Mapping[str, str], answers: dict[Question, _Answer]
-    ) -> None:
-        self.open_ends: list[OpenEnd] = []
-        self.candidates: int | None = None
-        self._of, self._full_url, self._inside, self._answers = of, full_url, inside, answers
+    of: ObjectReferences
+    full_url: str | None
+    inside: Mapping[str, str]
+    answers: dict[Question, _Answer]
+    open_ends: list[OpenEnd] = []
+    candidates: int | None = None
 
     def answer(self, question: Question) -> Any:
         """The answer to a question: asked once, and counted each time."""
-        answer = self._answers.get(question)
+        answer = self.answers.get(question)
         if answer is None:
-            asked = EntryReferences(self._of, self._full_url, self._inside, self._answers)
+            asked = EntryReferences(self.of, self.full_url, self.inside, self.answers)
             answer = _Answer(question.ask(asked), asked.open_ends, asked.candidates)
             if not question.inward:
-                self._answers[question] = answer
+                self.answers[question] = answer
         if answer.candidates is not None:
             self.open_ends += answer.open_ends
             self.candidates = (self.candidates or 0) + answer.candidates
@@ -229,14 +227,14 @@ class EntryReferences:
 
     def __call__(self, reference: Reference) -> Resolved | None:
         """Resolve one reference; see `Resolver.resolve`."""
-        resolved = self._of.resolver.resolve(reference, self._full_url)
+        resolved = self.of.resolver.resolve(reference, self.full_url)
         if resolved and resolved.how == "contained":
-            return resolved._replace(key=self._inside.get(resolved.reference or ""))
+            return resolved._replace(key=self.inside.get(resolved.reference or ""))
         if resolved is None or resolved.key or resolved.how not in OPEN_ENDS:
             return resolved
         type_, target = target_type(reference), target_of(reference)
         self.open_ends.append((type_, target or text_of(reference), resolved.how))
-        keys = self._of.known.get((type_ or "", target), ()) if target else ()
+        keys = self.of.known.get((type_ or "", target), ()) if target else ()
         self.candidates = (self.candidates or 0) + len(keys)
         return resolved._replace(key=keys[0]) if len(keys) == 1 else resolved
 
@@ -245,7 +243,7 @@ class EntryReferences:
 
         A web page is no open end: nothing comes in for it.
         """
-        return self._of.resolver.resolve(Reference(reference=url), self._full_url)
+        return self.of.resolver.resolve(Reference(reference=url), self.full_url)
 
 
 def target_of(reference: Reference) -> str | None:
@@ -283,7 +281,8 @@ def text_of(reference: Reference) -> str:
     return reference.reference or f"{identifier.system or ''}|{identifier.value or ''}"
 
 
-@lru_cache(maxsize=1)
 def _base_of(full_url: str | None) -> str:
-    restful = _RESTFUL.fullmatch(full_url or "")
+    if full_url is None or full_url.startswith("urn:"):
+        return ""
+    restful = _RESTFUL.fullmatch(full_url)
     return restful["base"] if restful else ""

@@ -9,6 +9,7 @@ Types"), and what of JSON a struct does not see. What does not: problems and the
 """
 
 import re
+import string
 import sys
 from collections.abc import Callable
 from operator import attrgetter, getitem
@@ -81,7 +82,8 @@ _LONGEST_REMEMBERED = 1_000
 _MOST_REMEMBERED = 8 * 2**20
 #: Combinations of elements that are remembered of one type.
 _MOST_SHAPES = 2_000
-_ID = re.compile(rb'"[A-Za-z0-9\-.]{1,64}"')
+_MOST_OF_ID = 64
+_OF_ID = b"-." + (string.ascii_letters + string.digits).encode()
 
 _encode = msgspec.json.Encoder().encode
 _elements = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -96,26 +98,23 @@ class _Named(msgspec.Struct):
 _named = msgspec.json.Decoder(_Named).decode
 
 
-class Taken:
+class Taken(msgspec.Struct, gc=False, eq=False):
     """One element as read.
 
     Attributes:
         value: absent elements in it are None; of `contained` a list of `Inside`.
-        made: what the projection of its table came to for it; None: it was not asked.
+        made: what a projection came to for it, see `project`; None: it was not asked.
         extensions: what its extensions say, see `project`; None: it was not asked.
         paths: see `elements_seen`; None: it was not asked.
     """
 
-    __slots__ = ("extensions", "made", "paths", "value")
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        self.made: Any = None
-        self.extensions: Any = None
-        self.paths: Any = None
+    value: Any
+    made: Any = None
+    extensions: Any = None
+    paths: Any = None
 
 
-class Resource(NamedTuple):
+class Resource(msgspec.Struct, gc=False, eq=False):
     """A resource as read: its elements' names, their JSON texts (none if it was not taken here), what they hold."""
 
     names: tuple[str, ...]
@@ -141,7 +140,8 @@ class Takers:
 
     def __init__(self, model_of: Callable[[str], Any]) -> None:
         self._model_of = model_of
-        self._types: dict[str, _Type | None] = {}
+        self._types: dict[str, _Type] = {}
+        self._contained = _Known(self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found))
 
     def take(self, resource_type: str, text: bytes) -> Resource | None:
         """A resource that is surely valid, read. None: nothing is said of it.
@@ -153,11 +153,30 @@ class Takers:
             text: its JSON text, nested less deep than `structure.MAX_DEPTH`; if it has a backslash, without blanks
                 between the tokens.
         """
-        if resource_type not in self._types:
-            model = self._model_of(resource_type)
-            self._types[resource_type] = _Type(resource_type, model, self._inside) if model else None
-        type_ = self._types[resource_type]
-        return type_.take(text) if type_ else None
+        type_ = self._types.get(resource_type)
+        if type_ is None:
+            type_ = self._derive(resource_type)
+            if type_ is None:
+                return None
+        try:
+            found = _elements(text)
+            names = tuple(found)
+            shape = type_.shapes.get(names)
+            if shape is None:
+                shape = type_.shape_of(names)
+            texts = list(map(bytes, found.values()))
+            if shape.frame + sum(map(len, texts)) != len(text):
+                return None  # a name that comes twice or is escaped, or blanks
+            return Resource(names, texts, list(map(getitem, shape.known, texts)))
+        except ValueError:
+            return None
+
+    def _derive(self, resource_type: str) -> "_Type | None":
+        model = self._model_of(resource_type)
+        if model is None:
+            return None
+        found = self._types[resource_type] = _Type(resource_type, model, self._contained)
+        return found
 
     def _inside(self, text: bytes) -> list[Inside]:
         """The resources of an element `contained`.
@@ -167,7 +186,7 @@ class Takers:
         """
         found = []
         raws = _list(text)
-        if not raws or not _is_all_of(_encode(raws), text):
+        if not raws:
             raise ValueError
         for raw in map(bytes, raws):
             named = _named(raw)
@@ -184,12 +203,20 @@ class _Known(dict[bytes, Taken]):
     spent = 0
     everywhere: ClassVar[list["_Known"]] = []
 
-    def __init__(self, read: Callable[[bytes], Any]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[bytes], Any], write: Callable[[Any], bytes] = _encode) -> None:
+        self._read, self._write = read, write
         self.everywhere.append(self)
 
     def __missing__(self, text: bytes) -> Taken:
-        taken = Taken(self._read(text))
+        escaped = b"\\" in text  # to look for one byte is many times faster than for two
+        if (escaped and _HIDING.search(text)) or ((escaped or not text.isascii()) and _BLANK.search(text)):
+            raise ValueError
+        if b"{}" in text:
+            raise ValueError
+        value = self._read(text)
+        if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
+            raise ValueError
+        taken = Taken(value)
         if len(text) > _LONGEST_REMEMBERED:
             return taken
         _Known.spent += len(text)
@@ -201,13 +228,24 @@ class _Known(dict[bytes, Taken]):
         return taken
 
 
+#: By name and kind: types have elements in common.
+_shared: dict[tuple[str, Any], _Known] = {}
+
+
+def _known_of(name: str, kind: Any) -> _Known:
+    key = name, kind
+    if key not in _shared:
+        _shared[key] = _Known(_number if kind is msgspec.Raw else msgspec.json.Decoder(_resolved(kind)).decode)
+    return _shared[key]
+
+
 class _Ids(dict[bytes, Taken]):
     """No id comes twice, and no column has it."""
 
     _taken = Taken(None)
 
     def __missing__(self, text: bytes) -> Taken:
-        if _ID.fullmatch(text) is None:
+        if not text.startswith(b'"') or not 2 < len(text) <= _MOST_OF_ID + 2 or text.translate(None, _OF_ID) != b'""':
             raise ValueError
         return self._taken
 
@@ -220,79 +258,40 @@ class _Shape(NamedTuple):
 
 
 class _Type:
-    """Reads the resources of one type."""
+    """What is known of one type of resource; `shapes` are those that were asked for."""
 
-    def __init__(self, name: str, model: Any, inside: Callable[[bytes], Any]) -> None:
+    def __init__(self, name: str, model: Any, inside: _Known) -> None:
         fields = _fields_of(model)
-        readers = {
-            each.name: _checked(_number if each.number else msgspec.json.Decoder(_resolved(each.kind)).decode)
-            for each in fields.each
+        self._known: dict[str, dict[bytes, Taken]] = {
+            each.name: _known_of(each.name, each.kind) for each in fields.each
         }
-        readers["resourceType"] = msgspec.json.Decoder(Literal[name]).decode
-        if "contained" in readers:
-            readers["contained"] = _without_hidden(inside)
-        self._known: dict[str, dict[bytes, Taken]] = {each: _Known(read) for each, read in readers.items()}
+        self._known["resourceType"] = _known_of("resourceType", Literal[name])
+        if "contained" in self._known:
+            self._known["contained"] = inside
         self._known["id"] = _Ids()
         self._required = {"resourceType", *(each.name for each in fields.each if each.required)}
         names = {each.attribute: each.name for each in fields.each}
         self._choices = [(frozenset(map(names.__getitem__, each.members)), each.least) for each in fields.choices]
-        self._shapes: dict[tuple[str, ...], _Shape | None] = {}
+        self.shapes: dict[tuple[str, ...], _Shape] = {}
 
-    def take(self, text: bytes) -> Resource | None:
-        try:
-            found = _elements(text)
-            names = tuple(found)
-            shape = self._shapes[names] if names in self._shapes else self._shape_of(names)
-            if shape is None:
-                return None
-            texts = list(map(bytes, found.values()))
-            if shape.frame + sum(map(len, texts)) != len(text):
-                return None  # a name that comes twice or is escaped, or blanks
-            return Resource(names, texts, list(map(getitem, shape.known, texts)))
-        except ValueError:
-            return None
+    def shape_of(self, names: tuple[str, ...]) -> _Shape:
+        """The shape of these elements.
 
-    def _shape_of(self, names: tuple[str, ...]) -> _Shape | None:
-        if len(self._shapes) >= _MOST_SHAPES:
-            self._shapes.clear()
-        shape = None
+        Raises:
+            ValueError: a resource that has them is not surely valid.
+        """
         present = set(names)
-        if (
+        if not (
             present <= self._known.keys()
             and present >= self._required
             and all(least <= len(members & present) <= 1 for members, least in self._choices)
         ):
-            frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
-            shape = _Shape(tuple(self._known[name] for name in names), frame)
-        self._shapes[names] = shape
+            raise ValueError
+        if len(self.shapes) >= _MOST_SHAPES:
+            self.shapes.clear()
+        frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
+        shape = self.shapes[names] = _Shape(tuple(self._known[name] for name in names), frame)
         return shape
-
-
-def _without_hidden(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Read only what has nothing that structs do not see."""
-
-    def checked(text: bytes) -> Any:
-        # to look for one byte is many times faster than for two
-        escaped = b"\\" in text
-        if (escaped and _HIDING.search(text)) or ((escaped or not text.isascii()) and _BLANK.search(text)):
-            raise ValueError
-        if b"{}" in text:
-            raise ValueError
-        return read(text)
-
-    return checked
-
-
-def _checked(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Read only what is all that stands there."""
-
-    def checked(text: bytes) -> Any:
-        value = read(text)
-        if not text.startswith(b'"') and not _is_all_of(_encode(value), text):
-            raise ValueError
-        return value
-
-    return _without_hidden(checked)
 
 
 def _number(text: bytes) -> msgspec.Raw:
