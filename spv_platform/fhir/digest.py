@@ -34,15 +34,16 @@ def compact(raw: bytes | msgspec.Raw) -> bytes:
     return msgspec.json.format(raw, indent=-1)
 
 
-def digest(text: bytes) -> str:
+def digest(text: bytes, *, narrated: bool = True) -> str:
     """SHA-256 of a resource's compact JSON without its generated narrative, hex.
 
     Element order, number text and string escapes count as sent.
 
     Args:
         text: as `compact` gives it.
+        narrated: whether it may have a narrative.
     """
-    if b'"text":{' in text and _is_generated(bytes(_narrated_decoder.decode(text).text)):
+    if narrated and b'"text":{' in text and _is_generated(bytes(_narrated_decoder.decode(text).text)):
         elements = _elements_decoder.decode(text)
         del elements["text"]
         text = msgspec.json.encode(elements)

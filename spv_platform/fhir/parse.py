@@ -26,6 +26,7 @@ from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
 from spv_platform.fhir.references import (
+    SOUGHT_TYPES,
     EntryReferences,
     Identified,
     Known,
@@ -36,7 +37,7 @@ from spv_platform.fhir.references import (
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.fhir.structs import Resource
-from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
+from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import MEDICATION, TABLES, table_of
 
 _PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
@@ -163,9 +164,8 @@ def parse_object(
         try:
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
-            name = Identified(
-                version.full_url, version.resource_type, version.resource_id, identifiers_of(version, entry)
-            )
+            sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
+            name = Identified(version.full_url, version.resource_type, version.resource_id, sought)
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
             if condition and (first := created.setdefault(condition, name)) is not name:
                 # to the server there is such a resource already, and this name means it
@@ -244,6 +244,7 @@ class _Rows:
         self._check = check
         self._drugs = drugs
         self._rows: dict[str, TableRows] = {}
+        self._of_type: dict[str, TableRows] = {}
         self.seen = ElementsSeen()
         self._open_ends: dict[int, list[OpenEnd]] = {}
         self._contained: dict[int, int] = {}
@@ -265,19 +266,17 @@ class _Rows:
             resource = contract.read(version.resource_type, text)
         if resource is None and (problems := self._check(version.resource_type, text)):
             raise EntryRefusedError(problems)
-        version.digest = digest(text)
-        parts = parts_of(version, text, resource)
-        if parts:
-            resolve = self._references.of(version.full_url, names_of(version, parts))
-        else:
-            resolve = self._references.of(version.full_url)
-        rows = [self._row(version, text, resource, resolve, parts)]
-        patient_id = rows[0][1].systems[_PATIENT]
+        version.digest = digest(text, narrated=resource is None or "text" in resource.names)
+        parts = parts_of(version, text, resource) if resource is None or "contained" in resource.names else []
+        resolve = self._references.of(version.full_url, names_of(version, parts) if parts else {})
+        row = self._row(version, text, resource, resolve, parts)
+        inside = []
         for part in parts:
             read = part.resource or contract.read(part.version.resource_type, part.text)
-            rows.append(self._row(part.version, part.text, read, resolve, parts, patient_id))
-        for table, row in rows:
-            self._append(table, row)
+            inside.append(self._row(part.version, part.text, read, resolve, parts, row.systems[_PATIENT]))
+        self._append(version.resource_type, row)
+        for part, each in zip(parts, inside, strict=True):
+            self._append(part.version.resource_type, each)
         if parts:
             self._contained[version.entry] = len(parts)
         if version.resource_type not in contract.BY_SHAPE:
@@ -293,15 +292,14 @@ class _Rows:
         resolve: EntryReferences,
         parts: list[Part],
         patient_id: str | None = None,
-    ) -> tuple[Table, Row]:
-        table = table_of(version.resource_type)
-        projector = projector_of(table)
+    ) -> Row:
+        projector = projector_of(version.resource_type)
         read = resource or projector.read(text)
         row = projector.row(version, read, extensions_of(text, resource), self._origin, resolve, patient_id)
-        if table is MEDICATION:
+        if projector.table is MEDICATION:
             within = {part.version.name: part.text for part in parts}
             row = with_drug(row, self._drugs | within if within else self._drugs)
-        return table, row
+        return row
 
     def contained(self, winners: list[Version]) -> int:
         """How many rows are of resources inside of the winning ones."""
@@ -311,8 +309,8 @@ class _Rows:
         """The rows of the winning versions, by table, in the order of their entries."""
         tombstones = [version for version in winners if version.deleted]
         for version in tombstones:
-            table = table_of(version.resource_type)
-            self._append(table, projector_of(table).tombstone(version, self._origin))
+            projector = projector_of(version.resource_type)
+            self._append(version.resource_type, projector.tombstone(version, self._origin))
         for name in {table_of(version.resource_type).name for version in tombstones}:
             self._rows[name].sort()
         if sum(map(len, self._rows.values())) > len(winners) + self.contained(winners):
@@ -327,10 +325,12 @@ class _Rows:
         ordered = sorted(counts.items(), key=lambda item: (item[0][0] or "", *item[0][1:]))
         return [QueuedReference(target, text, how, count) for (target, text, how), count in ordered]
 
-    def _append(self, table: Table, row: Row) -> None:
-        if table.name not in self._rows:
-            self._rows[table.name] = TableRows(table)
-        self._rows[table.name].add(row)
+    def _append(self, resource_type: str, row: Row) -> None:
+        rows = self._of_type.get(resource_type)
+        if rows is None:
+            table = table_of(resource_type)
+            rows = self._of_type[resource_type] = self._rows.setdefault(table.name, TableRows(table))
+        rows.add(row)
 
 
 def _bundle_time(parts: Split) -> datetime | None:

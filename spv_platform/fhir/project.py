@@ -21,6 +21,7 @@ from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
 from spv_platform.fhir.structs import Resource, Taken
 from spv_platform.lake.describe import Table
+from spv_platform.lake.tables import table_of
 
 #: Reads a number as its text, so that no number is out of range.
 _any_decoder = msgspec.json.Decoder(float_hook=str)
@@ -34,7 +35,7 @@ _MOST_PLANS = 5_000
 #: What extensions say, see `extensions_of`.
 Extensions = tuple[list[str] | None, list[tuple[str, str]] | None]
 
-#: By table name: to hash a whole description for every row costs more than to project it.
+#: By type of resource; those of one table have one.
 _projectors: dict[str, "Projector"] = {}
 
 
@@ -227,7 +228,7 @@ class Projector:
             msgspec.json.Decoder(struct).decode if table.resource_types else lenient(struct)
         )
         self._names = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
-        self._table = table
+        self.table = table
         self._types: dict[str, _Type] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
 
@@ -325,14 +326,14 @@ class Projector:
         model = contract.model_of(resource_type)
         ways = [
             _Way(number, tuple(steps), getter_of(steps), CONVERT[column.type])
-            for number, column in enumerate(self._table.columns)
+            for number, column in enumerate(self.table.columns)
             for steps in steps_of(column.path)
             # the same name means different things in different types: another thing is no value of the column
             if model is None or reaches(model, steps, column.type)
         ]
         whom = {
             steps[0].element: steps
-            for steps in (steps_of(self._table.patient_path) if self._table.patient_path else ())
+            for steps in (steps_of(self.table.patient_path) if self.table.patient_path else ())
             if model is None or reaches(model, steps, "reference")
         }
         parts = {
@@ -355,11 +356,13 @@ def _part_of(ways: list[_Way], whom: list[Step] | None) -> _Part:
     return _Part(columns, _makers[does])
 
 
-def projector_of(table: Table) -> Projector:
-    """The table's projector, compiled once a process."""
-    projector = _projectors.get(table.name)
+def projector_of(resource_type: str) -> Projector:
+    """The projector of the type's table, compiled once a process."""
+    projector = _projectors.get(resource_type)
     if projector is None:
-        projector = _projectors[table.name] = Projector(table)
+        table = table_of(resource_type)
+        known = (each for each in _projectors.values() if each.table is table)
+        projector = _projectors[resource_type] = next(known, None) or Projector(table)
     return projector
 
 

@@ -167,7 +167,7 @@ class Question(Protocol):
     def __hash__(self) -> int: ...
 
 
-class _Answer(NamedTuple):
+class _Answer(msgspec.Struct, gc=False, eq=False):
     value: Any
     open_ends: Sequence[OpenEnd]
     candidates: int | None
@@ -213,17 +213,19 @@ class EntryReferences(msgspec.Struct, gc=False, eq=False):
     candidates: int | None = None
 
     def answer(self, question: Question) -> Any:
-        """The answer to a question: asked once, and counted each time."""
-        answer = self.answers.get(question)
-        if answer is None:
-            asked = EntryReferences(self.of, self.full_url, self.inside, self.answers)
-            answer = _Answer(question.ask(asked), asked.open_ends, asked.candidates)
-            if not question.inward:
-                self.answers[question] = answer
+        """The answer to a question: found out once, and counted each time."""
+        answer = self.answers.get(question) or self._find_out(question)
         if answer.candidates is not None:
             self.open_ends += answer.open_ends
             self.candidates = (self.candidates or 0) + answer.candidates
         return answer.value
+
+    def _find_out(self, question: Question) -> _Answer:
+        asked = EntryReferences(self.of, self.full_url, self.inside, self.answers)
+        answer = _Answer(question.ask(asked), asked.open_ends, asked.candidates)
+        if not question.inward:
+            self.answers[question] = answer
+        return answer
 
     def __call__(self, reference: Reference) -> Resolved | None:
         """Resolve one reference; see `Resolver.resolve`."""

@@ -83,6 +83,7 @@ _MOST_REMEMBERED = 8 * 2**20
 #: Combinations of elements that are remembered of one type.
 _MOST_SHAPES = 2_000
 _MOST_OF_ID = 64
+_AN_ID = b'"id"'
 _OF_ID = b"-." + (string.ascii_letters + string.digits).encode()
 
 _encode = msgspec.json.Encoder().encode
@@ -167,6 +168,10 @@ class Takers:
             texts = list(map(bytes, found.values()))
             if shape.frame + sum(map(len, texts)) != len(text):
                 return None  # a name that comes twice or is escaped, or blanks
+            if shape.id is not None:
+                if texts[shape.id].translate(None, _OF_ID) != b'""' or not 2 < len(texts[shape.id]) <= _MOST_OF_ID + 2:
+                    return None
+                texts[shape.id] = _AN_ID  # none comes twice, and no column has it
             return Resource(names, texts, list(map(getitem, shape.known, texts)))
         except ValueError:
             return None
@@ -239,22 +244,18 @@ def _known_of(name: str, kind: Any) -> _Known:
     return _shared[key]
 
 
-class _Ids(dict[bytes, Taken]):
-    """No id comes twice, and no column has it."""
-
-    _taken = Taken(None)
-
-    def __missing__(self, text: bytes) -> Taken:
-        if not text.startswith(b'"') or not 2 < len(text) <= _MOST_OF_ID + 2 or text.translate(None, _OF_ID) != b'""':
-            raise ValueError
-        return self._taken
-
-
 class _Shape(NamedTuple):
-    """What elements a resource has, in their order: what is known of each, the bytes that are not their values."""
+    """What elements a resource has, in their order.
+
+    Attributes:
+        known: what is known of each.
+        frame: the bytes that are not their values.
+        id: place of the id; None: it has none.
+    """
 
     known: tuple[dict[bytes, Taken], ...]
     frame: int
+    id: int | None
 
 
 class _Type:
@@ -268,7 +269,7 @@ class _Type:
         self._known["resourceType"] = _known_of("resourceType", Literal[name])
         if "contained" in self._known:
             self._known["contained"] = inside
-        self._known["id"] = _Ids()
+        self._known["id"] = {_AN_ID: Taken(None)}
         self._required = {"resourceType", *(each.name for each in fields.each if each.required)}
         names = {each.attribute: each.name for each in fields.each}
         self._choices = [(frozenset(map(names.__getitem__, each.members)), each.least) for each in fields.choices]
@@ -290,7 +291,9 @@ class _Type:
         if len(self.shapes) >= _MOST_SHAPES:
             self.shapes.clear()
         frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
-        shape = self.shapes[names] = _Shape(tuple(self._known[name] for name in names), frame)
+        shape = self.shapes[names] = _Shape(
+            tuple(self._known[name] for name in names), frame, names.index("id") if "id" in present else None
+        )
         return shape
 
 
