@@ -7,7 +7,6 @@ tuples; polars itself reads them a hundred times slower.
 
 from collections import defaultdict
 from collections.abc import Sequence, Set
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -95,7 +94,7 @@ class _Column:
     """The cells of one logical column: each that is another object once, and which one each row has."""
 
     def __init__(self, height: int) -> None:
-        self._cells: dict[int, Cell] = {}
+        self._cells: dict[int, Any] = {}
         self._which = np.full(height, id(None))
 
     def put(self, rows: Any, cells: tuple[Cell, ...]) -> None:
@@ -112,7 +111,7 @@ class _Column:
         places = np.fromiter(map(number.__getitem__, self._which.tolist()), np.int64, len(self._which))
         taken = pa.array(places, mask=places < 0)
         return [
-            pa.array(list(map(itemgetter(place), self._cells.values())), type=kind).take(taken)
+            pa.array([cell[place] for cell in self._cells.values()], type=kind).take(taken)
             for place, kind in enumerate(kinds)
         ]
 
@@ -127,10 +126,10 @@ def _frame(table: Table, rows: list[Row]) -> pl.DataFrame:
     found: dict[int, _Column] = {}
     for columns, numbers in alike.items():
         places = np.array(numbers)
-        for column, cells in zip(columns, zip(*(rows[number].cells for number in numbers), strict=True), strict=True):
-            if column not in found:
-                found[column] = _Column(height)
-            found[column].put(places, cells)
+        for each, cells in zip(columns, zip(*(rows[number].cells for number in numbers), strict=True), strict=True):
+            if each not in found:
+                found[each] = _Column(height)
+            found[each].put(places, cells)
     systems = zip(*(row.systems for row in rows), strict=True)
     arrays = [pa.array(values, type=kind) for values, kind in zip(systems, kinds, strict=False)]
     for number, column in enumerate(table.columns):

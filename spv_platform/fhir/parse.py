@@ -40,6 +40,7 @@ from spv_platform.fhir.structs import Resource
 from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import MEDICATION, TABLES, table_of
 
+_BACKSLASH = ord("\\")
 _PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
 
 Check = Callable[[str, bytes], list[Problem]]
@@ -259,7 +260,7 @@ class _Rows:
             return
         text = bytes(self._entries[version.entry].content or b"")
         resource = None
-        if b"\\" not in text:
+        if _BACKSLASH not in text:
             resource = contract.read(version.resource_type, text)
         if resource is None:
             text = compact(text)

@@ -12,6 +12,7 @@ import re
 import string
 import sys
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter, getitem
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple
@@ -38,7 +39,7 @@ def _matching(pattern: str) -> Any:
 
 #: FHIR's name of a primitive type -> what is taken for it, at most what the models take. Others are left to them.
 PRIMITIVES: dict[str, Any] = {
-    "base64Binary": _matching(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
+    "base64Binary": Annotated[bytes, Meta(min_length=1)],
     "boolean": bool,
     "canonical": str,
     "code": _matching(r"[!-~]+(?: [!-~]+)*"),
@@ -57,6 +58,8 @@ PRIMITIVES: dict[str, Any] = {
     "url": _matching(r"https?://(?:[a-z0-9]+\.)+[a-z]{2,}(?::\d{1,4})?(?:/[A-Za-z0-9._~/+-]*)?"),
     "xhtml": str,
 }
+#: What is taken in a plain text, see `_is_plain`: to look for a pattern takes longer than to read the rest.
+_PRIMITIVES_OF_PLAIN = {**PRIMITIVES, "code": Annotated[str, Meta(min_length=1)]}
 _NEVER = Annotated[str, Meta(pattern=r"(?!)")]
 
 #: Escapes of a quotation mark, a backslash, a NUL or half a character.
@@ -66,6 +69,7 @@ _BLANK = re.compile(
     rb'"(?: |\\[bfnrt]|\\u(?:00(?:[01][0-9a-fA-F]|20|85|[aA]0)|1680|20[0-2][0-9a-fA-F]|205[fF]|3000)'
     rb'|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)+"'
 )
+_BLANK_CODE, _DELETE_CODE, _BACKSLASH_CODE = b" \x7f\\"
 _END_OF_NAME = b'":'
 _DIGITS = frozenset(b"-0123456789")
 
@@ -142,7 +146,7 @@ class Takers:
     def __init__(self, model_of: Callable[[str], Any]) -> None:
         self._model_of = model_of
         self._types: dict[str, _Type] = {}
-        self._contained = _Known(self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found))
+        self._contained = _Known(lambda _: self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found))
 
     def take(self, resource_type: str, text: bytes) -> Resource | None:
         """A resource that is surely valid, read. None: nothing is said of it.
@@ -173,7 +177,7 @@ class Takers:
                     return None
                 texts[shape.id] = _AN_ID  # none comes twice, and no column has it
             return Resource(names, texts, list(map(getitem, shape.known, texts)))
-        except ValueError:
+        except (ValueError, KeyError):
             return None
 
     def _derive(self, resource_type: str) -> "_Type | None":
@@ -203,22 +207,28 @@ class Takers:
 
 
 class _Known(dict[bytes, Taken]):
-    """The texts of one element that were taken. Others are read when they are asked for; ValueError: not taken."""
+    """The texts of one element that were taken. Others are read when they are asked for; ValueError: not taken.
+
+    Args:
+        reader: gives what reads plain texts, or any.
+        write: writes again what was read.
+    """
 
     spent = 0
     everywhere: ClassVar[list["_Known"]] = []
 
-    def __init__(self, read: Callable[[bytes], Any], write: Callable[[Any], bytes] = _encode) -> None:
-        self._read, self._write = read, write
+    def __init__(
+        self, reader: Callable[[bool], Callable[[bytes], Any]], write: Callable[[Any], bytes] = _encode
+    ) -> None:
+        self._reader, self._write = cache(reader), write
         self.everywhere.append(self)
 
     def __missing__(self, text: bytes) -> Taken:
-        escaped = b"\\" in text  # to look for one byte is many times faster than for two
-        if (escaped and _HIDING.search(text)) or ((escaped or not text.isascii()) and _BLANK.search(text)):
+        escaped = _BACKSLASH_CODE in text  # to look for a number is many times faster than for bytes
+        strange = escaped or not text.isascii()
+        if b"{}" in text or (escaped and _HIDING.search(text)) or (strange and _BLANK.search(text)):
             raise ValueError
-        if b"{}" in text:
-            raise ValueError
-        value = self._read(text)
+        value = self._reader(not strange and _is_plain(text))(text)
         if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
             raise ValueError
         taken = Taken(value)
@@ -233,15 +243,41 @@ class _Known(dict[bytes, Taken]):
         return taken
 
 
-#: By name and kind: types have elements in common.
-_shared: dict[tuple[str, Any], _Known] = {}
+def _is_plain(text: bytes) -> bool:
+    """Whether every text in it is a code if it is not empty, every reference a urn, and every `value` a number.
+
+    Args:
+        text: ASCII without a backslash.
+    """
+    if _BLANK_CODE in text and (b'" ' in text or b' "' in text or b"  " in text):
+        return False
+    if _DELETE_CODE in text:
+        return False
+    references = text.count(b'"reference":"')
+    if references and references != text.count(b'"reference":"urn:'):
+        return False
+    return b'"value":' not in text or {after[0] for after in text.split(b'"value":')[1:]} <= _DIGITS
 
 
-def _known_of(name: str, kind: Any) -> _Known:
-    key = name, kind
-    if key not in _shared:
-        _shared[key] = _Known(_number if kind is msgspec.Raw else msgspec.json.Decoder(_resolved(kind)).decode)
-    return _shared[key]
+#: Types have elements in common.
+_shared: dict[Element, _Known] = {}
+
+
+def _known_of(element: Element) -> _Known:
+    number = _is_number(element)
+    alike = element._replace(required=False, chosen=False, choice=None if number else element.choice and "")
+    if alike not in _shared:
+
+        def reader(plain: bool) -> Callable[[bytes], Any]:
+            return _number if number else msgspec.json.Decoder(_resolved(_kind(element, plain=plain))).decode
+
+        _shared[alike] = _Known(reader)
+    return _shared[alike]
+
+
+def _is_number(element: Element) -> bool:
+    """Whether it is a decimal whose digits are kept."""
+    return element.primitive == "decimal" and not element.many and not element.choice
 
 
 class _Shape(NamedTuple):
@@ -262,17 +298,14 @@ class _Type:
     """What is known of one type of resource; `shapes` are those that were asked for."""
 
     def __init__(self, name: str, model: Any, inside: _Known) -> None:
-        fields = _fields_of(model)
-        self._known: dict[str, dict[bytes, Taken]] = {
-            each.name: _known_of(each.name, each.kind) for each in fields.each
-        }
-        self._known["resourceType"] = _known_of("resourceType", Literal[name])
+        elements = _read_of(model)
+        self._known: dict[str, dict[bytes, Taken]] = {each.name: _known_of(each) for each in elements}
+        self._known["resourceType"] = {b'"%b"' % name.encode(): Taken(None)}
         if "contained" in self._known:
             self._known["contained"] = inside
         self._known["id"] = {_AN_ID: Taken(None)}
-        self._required = {"resourceType", *(each.name for each in fields.each if each.required)}
-        names = {each.attribute: each.name for each in fields.each}
-        self._choices = [(frozenset(map(names.__getitem__, each.members)), each.least) for each in fields.choices]
+        self._required = {"resourceType", *(each.name for each in elements if each.required)}
+        self._choices = [(frozenset(members), least) for members, least in _choices_of(model)]
         self.shapes: dict[tuple[str, ...], _Shape] = {}
 
     def shape_of(self, names: tuple[str, ...]) -> _Shape:
@@ -310,58 +343,28 @@ def _is_all_of(written: bytes, text: bytes) -> bool:
     return len(written) == len(text) or (b"\\" in text and written.count(_END_OF_NAME) == text.count(_END_OF_NAME))
 
 
-class _Field(NamedTuple):
-    """An element as a field of a struct; `number`: a decimal whose digits are kept."""
-
-    attribute: str
-    name: str
-    kind: Any
-    required: bool
-    number: bool
-
-
 class _Choice(NamedTuple):
-    """Fields of which so many at least, and one at most, are given."""
+    """Elements of which so many at least, and one at most, are given."""
 
-    members: list[str]
+    names: list[str]
     least: int
 
 
-class _Fields(NamedTuple):
-    each: list[_Field]
-    choices: list[_Choice]
+def _read_of(model: Any) -> list[Element]:
+    """The elements of a type that are read."""
+    # what keeps its place beside a list of primitives is left to the models
+    return [each for each in elements_of(model) if not (each.many and each.name.startswith("_"))]
 
 
-def _fields_of(model: Any, targets: frozenset[str] | None = None) -> _Fields:
-    """The fields of a type's struct; the structs of its elements are made with it.
-
-    Args:
-        model: of the type.
-        targets: of a Reference: the types that it may point to.
-    """
-    fields: list[_Field] = []
-    choices: dict[str, list[str]] = {}
-    chosen: set[str] = set()
-    for element in elements_of(model):
-        if element.many and element.name.startswith("_"):
-            continue  # keeps its place beside a list of primitives: left to the models
-        attribute = attribute_of(element.name)
+def _choices_of(model: Any) -> list[_Choice]:
+    choices: dict[str, _Choice] = {}
+    for element in _read_of(model):
         if element.choice:
-            choices.setdefault(element.choice, []).append(attribute)
-            if element.chosen:
-                chosen.add(element.choice)
-        number = element.primitive == "decimal" and not element.many and not element.choice
-        kind: Any
-        if number:
-            kind = msgspec.Raw
-        elif targets and element.name == "reference":
-            kind = _pointing_to(targets)
-        else:
-            kind = _kind(element)
-        fields.append(_Field(attribute, element.name, kind, element.required, number))
+            names, least = choices.get(element.choice, _Choice([], 0))
+            choices[element.choice] = _Choice([*names, element.name], max(least, int(element.chosen)))
     if model.__name__ == "Extension":  # ext-1
-        choices["value"].append("extension")
-    return _Fields(fields, [_Choice(members, int(choice in chosen)) for choice, members in choices.items()])
+        choices["value"].names.append("extension")
+    return list(choices.values())
 
 
 def _resolved(kind: Any) -> Any:
@@ -370,24 +373,40 @@ def _resolved(kind: Any) -> Any:
     return msgspec.structs.fields(holder)[0].type
 
 
-def _struct(model: Any, targets: frozenset[str] | None = None) -> None:
-    """Make the struct of a type that stands in resources; see `_fields_of`."""
-    name = _name_of(model, targets)
+def _struct(model: Any, targets: frozenset[str] | None, *, plain: bool) -> str:
+    """Make the struct of a type that stands in resources, with those of its elements; its name.
+
+    Args:
+        model: of the type.
+        targets: of a Reference: the types that it may point to.
+        plain: whether it is for plain texts.
+    """
+    name = "_".join([model.__name__, "plain" if plain else "element", *([] if plain else sorted(targets or ()))])
     if hasattr(_derived, name):
-        return
+        return name
     setattr(_derived, name, None)  # its elements may hold it
-    each, choices = _fields_of(model, targets)
-    fields: list[Any] = [  # without null among what is taken
-        (field.attribute, field.kind)
-        if field.required
-        else (field.attribute, field.kind, msgspec.Raw() if field.number else None)
-        for field in each
+    elements = _read_of(model)
+    fields: list[Any] = []
+    numbers: list[str] = []
+    for element in elements:
+        attribute = attribute_of(element.name)
+        kind: Any
+        if _is_number(element):
+            kind, absent = msgspec.Raw, msgspec.Raw()
+            if not plain or element.name != "value":
+                numbers.append(attribute)
+        elif targets and element.name == "reference" and not plain:
+            kind, absent = _pointing_to(targets), None
+        else:
+            kind, absent = _kind(element, plain=plain), None
+        # without null among what is taken
+        fields.append((attribute, kind) if element.required else (attribute, kind, absent))
+    names = {attribute_of(element.name): element.name for element in elements}
+    groups = [
+        _Group(attrgetter(*map(attribute_of, members)), len(members), least, 1) for members, least in _choices_of(model)
     ]
-    names = {field.attribute: field.name for field in each}
-    groups = [_Group(attrgetter(*members), len(members), least, 1) for members, least in choices]
     if model.__name__ == "FHIRPrimitiveExtension":  # it must have something
         groups.append(_Group(attrgetter(*names), len(names), 1, len(names)))
-    numbers = [field.attribute for field in each if field.number]
     namespace: dict[str, Any] = dict.fromkeys(_READ_TOO.get(model.__name__, ()))
     if groups or numbers:
         namespace["__post_init__"] = _counted(groups, numbers)
@@ -402,10 +421,7 @@ def _struct(model: Any, targets: frozenset[str] | None = None) -> None:
         module=_derived.__name__,
     )
     setattr(_derived, name, struct)
-
-
-def _name_of(model: Any, targets: frozenset[str] | None) -> str:
-    return "_".join([model.__name__, "element", *sorted(targets or ())])
+    return name
 
 
 class _Group(NamedTuple):
@@ -429,17 +445,16 @@ def _counted(groups: list[_Group], numbers: list[str]) -> Callable[[Any], None]:
     return check
 
 
-def _kind(element: Element) -> Any:
+def _kind(element: Element, *, plain: bool) -> Any:
     """What is decoded for an element."""
     if element.codes:
         kind: Any = Literal[tuple(sorted(element.codes))]
     elif element.primitive is not None:
-        kind = PRIMITIVES.get(element.primitive, _NEVER)
+        kind = (_PRIMITIVES_OF_PLAIN if plain else PRIMITIVES).get(element.primitive, _NEVER)
     elif element.model is None:
         kind = _NEVER
     else:
-        _struct(element.model, element.targets)
-        kind = ForwardRef(_name_of(element.model, element.targets))
+        kind = ForwardRef(_struct(element.model, element.targets, plain=plain))
     return Annotated[list[kind], Meta(min_length=1)] if element.many else kind
 
 
