@@ -4,8 +4,7 @@ One has no identity outside of its container: it comes and goes with it. Its row
 `container#own`, the container's times and its digest.
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +13,7 @@ from spv_platform.fhir.frames import Row
 from spv_platform.fhir.kinds import codings_of
 from spv_platform.fhir.problems import refused
 from spv_platform.fhir.project import Version
+from spv_platform.fhir.structs import Inside, Resource
 from spv_platform.lake.tables import MEDICATION
 
 
@@ -38,14 +38,20 @@ _CODE, _TEXT, _DRUG = (_COLUMNS.index(name) for name in ("code", "code_text", "m
 
 
 class Part(NamedTuple):
-    """A resource inside of another: how its container calls it (`#id`; None: not), its version, its JSON text."""
+    """A resource inside of another.
+
+    Attributes:
+        name: how its container calls it (`#id`); None: not.
+        resource: as read; None: it was not.
+    """
 
     name: str | None
     version: Version
     text: bytes
+    resource: Resource | None
 
 
-def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
+def parts_of(version: Version, text: bytes, resource: Resource | None) -> list[Part]:
     """The resources inside of one that keeps the contract.
 
     Args:
@@ -56,31 +62,35 @@ def parts_of(version: Version, text: bytes, resource: Any) -> list[Part]:
     Raises:
         EntryRefusedError: one is a Bundle, or two have one id.
     """
-    holder = _container_decoder.decode(text) if resource is None else resource
-    raws = getattr(holder, "contained", None) or []
-    heads = [_head_decoder.decode(raw) for raw in raws]
-    ids = {head.id for head in heads}
+    if resource is None:
+        raws = _container_decoder.decode(text).contained if b'"contained"' in text else []
+        found = [Inside(head.type, head.id, bytes(raw), None) for raw in raws if (head := _head_decoder.decode(raw))]
+    elif "contained" in resource.names:
+        found = resource.elements[resource.names.index("contained")].value
+    else:
+        return []
+    ids = {each.id for each in found}
     seen: set[str] = set()
     parts = []
-    for number, (head, raw) in enumerate(zip(heads, raws, strict=True)):
-        if head.type == "Bundle":
+    for number, (type_, id_, inside, read) in enumerate(found):
+        if type_ == "Bundle":
             # as one row its entries would be lost
             raise refused("nested_bundle", f"/contained/{number}/resourceType")
-        id_ = head.id or str(number)
-        while not head.id and id_ in ids:
-            id_ += ".0"
-        if id_ in seen:
+        named = id_ or str(number)
+        while not id_ and named in ids:
+            named += ".0"
+        if named in seen:
             # which of them a reference means cannot be said
             raise refused("invalid_resource", f"/contained/{number}/id")
-        seen.add(id_)
-        own = replace(
+        seen.add(named)
+        own = msgspec.structs.replace(
             version,
-            resource_type=head.type,
-            resource_id=f"{version.resource_id}#{id_}",
+            resource_type=type_,
+            resource_id=f"{version.resource_id}#{named}",
             container=version.name,
             profiles=None,
         )
-        parts.append(Part(f"#{head.id}" if head.id else None, own, bytes(raw)))
+        parts.append(Part(f"#{id_}" if id_ else None, own, inside, read))
     return parts
 
 
@@ -96,11 +106,13 @@ def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:
         row: as projected.
         drugs: JSON text of the Medications that are known, by key.
     """
-    systems, cells = row
-    stated = dict(cells)
+    stated = {column: cell for column, cell in zip(row.columns, row.cells, strict=True) if cell}
     _, key, _ = stated.get(_DRUG, (None, None, None))
     text = drugs.get(key or "")
     if text is None or _CODE in stated or _TEXT in stated:
         return row
     code = _drug_decoder.decode(text).code
-    return row if code is None else (systems, [*cells, (_CODE, (codings_of(code),)), (_TEXT, (code.text,))])
+    if code is None:
+        return row
+    columns, cells = (*stated, _CODE, _TEXT), (*stated.values(), (codings_of(code),), (code.text,))
+    return Row(row.systems, columns, cells)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from spv_platform.fhir.elements import names_below
 from spv_platform.fhir.rules import Problem, broken
-from spv_platform.fhir.structs import Takers
+from spv_platform.fhir.structs import Resource, Takers
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -95,12 +95,12 @@ def is_known(resource_type: str) -> bool:
     return resource_type in BY_SHAPE or model_of(resource_type) is not None
 
 
-def read(resource_type: str, text: bytes) -> Any:
+def read(resource_type: str, text: bytes) -> Resource | None:
     """A resource that is surely valid, read: see `structs.Takers.take`. None: ask for the `second_opinion`.
 
     Args:
         resource_type: the resource's own resourceType.
-        text: its JSON text, without blanks between the tokens.
+        text: its JSON text; if it has a backslash, without blanks between the tokens.
     """
     return _takers.take(resource_type, text)
 
@@ -135,7 +135,9 @@ def _check(resource_type: str, resource: dict[str, Any], base: str) -> list[Prob
     model = model_of(resource_type)
     if model is None and resource_type not in BY_SHAPE:
         return [Problem("unknown_resource_type", base)]
-    contained = resource.pop("contained", None)
+    contained = resource.get("contained")
+    if contained is not None:  # it is for those inside
+        del resource["contained"]
     own = {name: value for name, value in resource.items() if name != "resourceType"}
     problems = list(broken(model, own, base))
     problems += _check_contained(contained, f"{base}/contained")

@@ -4,12 +4,12 @@ Layout of the JSON text does not count, and neither does a generated narrative: 
 `generated` or `extensions` that it holds nothing beyond the data, and servers generate it anew at every read.
 """
 
-import hashlib
+from hashlib import sha256
 
 import msgspec
 
 #: Digest of a tombstone: there is no content.
-EMPTY = hashlib.sha256(b"").hexdigest()
+EMPTY = sha256(b"").hexdigest()
 
 
 class _Narrated(msgspec.Struct, gc=False):
@@ -34,19 +34,20 @@ def compact(raw: bytes | msgspec.Raw) -> bytes:
     return msgspec.json.format(raw, indent=-1)
 
 
-def digest(text: bytes) -> str:
+def digest(text: bytes, *, narrated: bool = True) -> str:
     """SHA-256 of a resource's compact JSON without its generated narrative, hex.
 
     Element order, number text and string escapes count as sent.
 
     Args:
         text: as `compact` gives it.
+        narrated: whether it may have a narrative.
     """
-    if b'"text":{' in text and _is_generated(bytes(_narrated_decoder.decode(text).text)):
+    if narrated and b'"text":{' in text and _is_generated(bytes(_narrated_decoder.decode(text).text)):
         elements = _elements_decoder.decode(text)
         del elements["text"]
         text = msgspec.json.encode(elements)
-    return hashlib.sha256(text).hexdigest()
+    return sha256(text, usedforsecurity=False).hexdigest()  # otherwise it looks for a provider at each call
 
 
 def _is_generated(text: bytes) -> bool:

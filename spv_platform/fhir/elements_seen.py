@@ -5,58 +5,86 @@ nobody: what FHIR does not know has been refused.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import msgspec
+
+from spv_platform.fhir.structs import Resource
 
 _FIRST = 10
 _THEN_EACH = 8
 #: A string that is a value is passed over: braces and quotes in it are no structure.
 _STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'{}":'))
 #: Structures whose paths are remembered; when there are so many, they are forgotten together.
 _MOST_KNOWN = 5_000
 
 #: Reads a number as its text, so that no number is out of range.
 _decode = msgspec.json.Decoder(float_hook=str).decode
-_known: dict[bytes, frozenset[str]] = {}
+_known: dict[tuple[str, bytes], frozenset[str]] = {}
 
 
 class ElementsSeen:
     """Collects the paths of one object's resources."""
 
     def __init__(self) -> None:
-        self._found: set[tuple[str, frozenset[str]]] = set()
+        self._found: defaultdict[str, set[frozenset[str]]] = defaultdict(set)
         self._counts: Counter[str] = Counter()
 
     @property
     def paths(self) -> set[tuple[str, str]]:
         """(resource type, dotted path) of every element seen."""
-        return {(resource_type, path) for resource_type, paths in self._found for path in paths}
+        return {(resource_type, path) for resource_type, found in self._found.items() for path in set().union(*found)}
 
-    def look(self, resource_type: str, text: bytes) -> None:
+    def look(self, resource_type: str, text: bytes, resource: Resource | None = None) -> None:
         """Look at a resource, or pass it over.
 
         Args:
             resource_type: of R4, with elements that FHIR knows.
             text: its compact JSON.
+            resource: as `contract.read` gave it; None: it did not.
         """
         count = self._counts[resource_type]
         self._counts[resource_type] = count + 1
         if count >= _FIRST and count % _THEN_EACH:
             return
-        # names and braces in their order tell the paths: most of the work is done once a process
-        structure = b"".join(_STRUCTURE.findall(text))
-        found = _known.get(structure)
-        if found is None:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            try:
-                found = frozenset(_paths(_decode(text), ""))
-            except msgspec.ValidationError:
-                return  # a whole number of thousands of digits, which Python does not read
-            _known[structure] = found
-        self._found.add((resource_type, found))
+        if resource is None:
+            self._found[resource_type].add(_paths_of(text, ""))
+            return
+        paths = [element.paths for element in resource.elements]
+        if None in paths:
+            for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
+                if element.paths is None:
+                    element.paths = _paths_of(part, name) if name != "resourceType" else frozenset()
+            paths = [element.paths for element in resource.elements]
+        self._found[resource_type].update(paths)
+
+
+def _paths_of(text: bytes, at: str) -> frozenset[str]:
+    if at and not text.startswith((b"{", b"[")):
+        return frozenset((at,))
+    # names and braces in their order tell the paths: most of the work is done once a process
+    structure = at, _structure(text)
+    found = _known.get(structure)
+    if found is not None:
+        return found
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    try:
+        found = frozenset(_paths(_decode(text), at))
+    except msgspec.ValidationError:
+        return frozenset()  # a whole number of thousands of digits, which Python does not read
+    _known[structure] = found
+    return found
+
+
+def _structure(text: bytes) -> bytes:
+    if b"\\" in text:
+        return b"".join(_STRUCTURE.findall(text))
+    between, strings = (parts := text.split(b'"'))[::2], parts[1::2]
+    names = [string for string, after in zip(strings, between[1:], strict=True) if after.startswith(b":")]
+    return b'"'.join([b'"'.join(between).translate(None, _NO_STRUCTURE), *names])
 
 
 def _paths(value: Any, at: str) -> set[str]:

@@ -75,7 +75,11 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     if raw is None or (entry.method == "PATCH" and kind != "history"):
         # what a PATCH carries is a change, not a resource
         raise refused("no_resource")
-    head = _head_of(raw)
+    try:
+        head = _head_decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        pointer = pointer_of(error)
+        raise refused(_REASONS.get(pointer, "invalid_resource"), pointer) from None
     resource_type = head.resource_type
     if not resource_type:
         raise refused("no_resource_type", "/resourceType")
@@ -86,26 +90,16 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("nested_bundle", "/resourceType")
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
-    meta = head.meta or _Meta()
     resource_id = head.id or _id_of(entry, resource_type) or _made_id(digest(compact(raw)))
-    return Version(
-        entry=entry.index,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        full_url=entry.full_url,
-        version_time=_time(meta.last_updated, "/meta/lastUpdated") or _changed(entry, kind) or stated,
-        version_id=meta.version_id,
-        profiles=[profile for profile in meta.profile or () if profile] or None,
-        standing=_STANDING.get(bytes(head.status), 0),
-    )
-
-
-def _head_of(raw: bytes | msgspec.Raw) -> _Head:
-    try:
-        return _head_decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        pointer = pointer_of(error)
-        raise refused(_REASONS.get(pointer, "invalid_resource"), pointer) from None
+    version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
+    version.standing = _STANDING.get(bytes(head.status), 0)
+    meta = head.meta
+    if meta is not None:
+        version.version_time = _time(meta.last_updated, "/meta/lastUpdated")
+        version.version_id = meta.version_id
+        version.profiles = [profile for profile in meta.profile or () if profile] or None
+    version.version_time = version.version_time or _changed(entry, kind) or stated
+    return version
 
 
 def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:

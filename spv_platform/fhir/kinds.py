@@ -12,29 +12,30 @@ from spv_platform.fhir.datatypes import Concept, Quantity
 from spv_platform.fhir.references import EntryReferences
 from spv_platform.fhir.scalars import moment, number
 
-Convert = Callable[[list[Any], EntryReferences], tuple[Any, ...]]
+#: Of the values; those of `RESOLVING` need what resolves references.
+Convert = Callable[[list[Any], Any], tuple[Any, ...]]
 
 _NO_QUANTITY = (None,) * 7
 
 
-def _first(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _first(values: list[Any], _: Any) -> tuple[Any, ...]:
     return (values[0],)
 
 
-def _strings(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _strings(values: list[Any], _: Any) -> tuple[Any, ...]:
     return (values,)
 
 
-def _decimal(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _decimal(values: list[Any], _: Any) -> tuple[Any, ...]:
     raw = bytes(values[0])
     return number(raw) if raw else (None, None, None)
 
 
-def _time(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _time(values: list[Any], _: Any) -> tuple[Any, ...]:
     return moment(values[0])
 
 
-def _period(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _period(values: list[Any], _: Any) -> tuple[Any, ...]:
     start, end = (moment(text) if text else None for text in (values[0].start, values[0].end))
     return (
         start and start.text,
@@ -46,7 +47,7 @@ def _period(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     )
 
 
-def _codings(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _codings(values: list[Any], _: Any) -> tuple[Any, ...]:
     return (_all_codings(values),)
 
 
@@ -62,11 +63,11 @@ def _links(values: list[Any], resolve: EntryReferences) -> tuple[Any, ...]:
     return ([resolved for value in values if (resolved := resolve.link(value))] or None,)
 
 
-def _quantity(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _quantity(values: list[Any], _: Any) -> tuple[Any, ...]:
     return _parts(values[0])
 
 
-def _components(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _components(values: list[Any], _: Any) -> tuple[Any, ...]:
     return (
         [
             (
@@ -90,15 +91,15 @@ def _reason(concept: Concept | None) -> list[tuple[Any, ...]] | None:
     return codings_of(concept) or ([(None, None, concept.text)] if concept and concept.text else None)
 
 
-def _identifiers(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _identifiers(values: list[Any], _: Any) -> tuple[Any, ...]:
     return ([(value.use, _first_code(value.type), value.system, value.value) for value in values],)
 
 
-def _names(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _names(values: list[Any], _: Any) -> tuple[Any, ...]:
     return ([(name.use, name.family, name.given, name.suffix, name.text) for name in values],)
 
 
-def _addresses(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _addresses(values: list[Any], _: Any) -> tuple[Any, ...]:
     return (
         [
             (address.use, address.line, address.city, address.state, address.postal_code, address.country)
@@ -107,7 +108,7 @@ def _addresses(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     )
 
 
-def _telecoms(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+def _telecoms(values: list[Any], _: Any) -> tuple[Any, ...]:
     return ([(contact.use, contact.system, contact.value) for contact in values],)
 
 
@@ -130,6 +131,8 @@ CONVERT: dict[str, Convert] = {
     "addresses": _addresses,
     "telecoms": _telecoms,
 }
+#: Those whose value depends on the object that they stand in.
+RESOLVING = frozenset({_reference, _references, _links})
 
 
 def codings_of(concept: Concept | None) -> list[tuple[Any, ...]] | None:

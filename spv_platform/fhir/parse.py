@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -24,17 +24,26 @@ from spv_platform.fhir.elements_seen import ElementsSeen
 from spv_platform.fhir.frames import Row, TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
-from spv_platform.fhir.project import Origin, Version, projector_of
-from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences, Identified, Known, Resolver
+from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
+from spv_platform.fhir.references import (
+    SOUGHT_TYPES,
+    EntryReferences,
+    Identified,
+    Known,
+    ObjectReferences,
+    OpenEnd,
+    Resolver,
+)
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
-from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
+from spv_platform.fhir.structs import Resource
+from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import MEDICATION, TABLES, table_of
 
+_BACKSLASH = ord("\\")
 _PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
 
 Check = Callable[[str, bytes], list[Problem]]
-_OpenEnd = tuple[str | None, str, str]
 
 
 @dataclass(frozen=True)
@@ -248,14 +257,14 @@ class _Rows:
         drugs: dict[str, bytes | msgspec.Raw],
     ) -> None:
         self._entries = parts.entries
-        self._resolver = resolver
-        self._known = known
+        self._references = ObjectReferences(resolver, known)
         self._origin = origin
         self._check = check
         self._drugs = drugs
         self._rows: dict[str, TableRows] = {}
+        self._of_type: dict[str, TableRows] = {}
         self.seen = ElementsSeen()
-        self._open_ends: dict[int, list[_OpenEnd]] = {}
+        self._open_ends: dict[int, list[OpenEnd]] = {}
         self._contained: dict[int, int] = {}
 
     def add(self, version: Version) -> None:
@@ -266,23 +275,30 @@ class _Rows:
         """
         if version.deleted:
             return
-        text = compact(self._entries[version.entry].content or b"")
-        resource = contract.read(version.resource_type, text)
+        text = bytes(self._entries[version.entry].content or b"")
+        resource = None
+        if _BACKSLASH not in text:
+            resource = contract.read(version.resource_type, text)
+        if resource is None:
+            text = compact(text)
+            resource = contract.read(version.resource_type, text)
         if resource is None and (problems := self._check(version.resource_type, text)):
             raise EntryRefusedError(problems)
-        version.digest = digest(text)
-        parts = parts_of(version, text, resource)
-        inside = names_of(version, parts) if parts else {}
-        resolve = EntryReferences(self._resolver, version.full_url, self._known, inside)
-        rows = [self._row(version, text, resource, resolve, parts)]
+        version.digest = digest(text, narrated=resource is None or "text" in resource.names)
+        parts = parts_of(version, text, resource) if resource is None or "contained" in resource.names else []
+        resolve = self._references.of(version.full_url, names_of(version, parts) if parts else {})
+        row = self._row(version, text, resource, resolve, parts)
+        inside = []
         for part in parts:
-            read = contract.read(part.version.resource_type, part.text)
-            rows.append(self._row(part.version, part.text, read, resolve, parts, patient_id=rows[0][1][0][_PATIENT]))
-        for table, row in rows:
-            self._append(table, row)
-        self._contained[version.entry] = len(parts)
+            read = part.resource or contract.read(part.version.resource_type, part.text)
+            inside.append(self._row(part.version, part.text, read, resolve, parts, row.systems[_PATIENT]))
+        self._append(version.resource_type, row)
+        for part, each in zip(parts, inside, strict=True):
+            self._append(part.version.resource_type, each)
+        if parts:
+            self._contained[version.entry] = len(parts)
         if version.resource_type not in contract.BY_SHAPE:
-            self.seen.look(version.resource_type, text)
+            self.seen.look(version.resource_type, text, resource)
         if resolve.open_ends:
             self._open_ends[version.entry] = resolve.open_ends
 
@@ -290,17 +306,18 @@ class _Rows:
         self,
         version: Version,
         text: bytes,
-        resource: Any,
+        resource: Resource | None,
         resolve: EntryReferences,
         parts: list[Part],
         patient_id: str | None = None,
-    ) -> tuple[Table, Row]:
-        table = table_of(version.resource_type)
-        row = projector_of(table).row(version, text, resource, self._origin, resolve, patient_id)
-        if table is MEDICATION:
+    ) -> Row:
+        projector = projector_of(version.resource_type)
+        read = resource or projector.read(text)
+        row = projector.row(version, read, extensions_of(text, resource), self._origin, resolve, patient_id)
+        if projector.table is MEDICATION:
             within = {part.version.name: part.text for part in parts}
             row = with_drug(row, self._drugs | within if within else self._drugs)
-        return table, row
+        return row
 
     def contained(self, winners: list[Version]) -> int:
         """How many rows are of resources inside of the winning ones."""
@@ -310,8 +327,8 @@ class _Rows:
         """The rows of the winning versions, by table, in the order of their entries."""
         tombstones = [version for version in winners if version.deleted]
         for version in tombstones:
-            table = table_of(version.resource_type)
-            self._append(table, projector_of(table).tombstone(version, self._origin))
+            projector = projector_of(version.resource_type)
+            self._append(version.resource_type, projector.tombstone(version, self._origin))
         for name in {table_of(version.resource_type).name for version in tombstones}:
             self._rows[name].sort()
         if sum(map(len, self._rows.values())) > len(winners) + self.contained(winners):
@@ -322,16 +339,16 @@ class _Rows:
 
     def references(self, winners: list[Version]) -> list[QueuedReference]:
         """The open ends of the winning versions, counted."""
-        counts: Counter[_OpenEnd] = Counter()
-        for version in winners:
-            counts.update(self._open_ends.get(version.entry, ()))
+        counts = Counter(chain.from_iterable(self._open_ends.get(version.entry, ()) for version in winners))
         ordered = sorted(counts.items(), key=lambda item: (item[0][0] or "", *item[0][1:]))
         return [QueuedReference(target, text, how, count) for (target, text, how), count in ordered]
 
-    def _append(self, table: Table, row: Row) -> None:
-        if table.name not in self._rows:
-            self._rows[table.name] = TableRows(table)
-        self._rows[table.name].add(row)
+    def _append(self, resource_type: str, row: Row) -> None:
+        rows = self._of_type.get(resource_type)
+        if rows is None:
+            table = table_of(resource_type)
+            rows = self._of_type[resource_type] = self._rows.setdefault(table.name, TableRows(table))
+        rows.add(row)
 
 
 def _bundle_time(parts: Split) -> datetime | None:
@@ -355,6 +372,8 @@ def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Versi
     says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one version, at
     its first entry, with the latest time.
     """
+    if len({version.key for version in versions}) == len(versions):
+        return versions, 0
     distinct: dict[tuple[str, str], dict[str, Version]] = {}
     duplicates = 0
     for version in versions:

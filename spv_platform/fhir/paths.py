@@ -42,7 +42,7 @@ LEAVES: dict[str, Any] = {
 }
 
 _TEXTS = frozenset(
-    {"base64Binary", "canonical", "code", "date", "dateTime", "id", "instant", "markdown", "oid", "string", "time"}
+    {"canonical", "code", "date", "dateTime", "id", "instant", "markdown", "oid", "string", "time"}
     | {"uri", "url", "uuid", "xhtml"}
 )
 #: Logical column type -> the types of FHIR that it is made of.

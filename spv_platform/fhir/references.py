@@ -23,8 +23,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from spv_platform.fhir.datatypes import Identifier, Reference
 
@@ -38,6 +40,12 @@ SOUGHT_TYPES = frozenset({"Patient", "RelatedPerson", "Practitioner", "Practitio
 
 #: By (type or "", target): the keys of the resources that are known to have it.
 Known = Mapping[tuple[str, str], Sequence[str]]
+#: Type if said, target or text, how.
+OpenEnd = tuple[str | None, str, str]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+#: Answers that are remembered of one object's entries.
+_MOST_ANSWERS = 10_000
 
 ID = r"[A-Za-z0-9\-.]{1,64}"
 _TYPE = r"[A-Z][A-Za-z]+"
@@ -161,37 +169,89 @@ class Resolver:
         return None, "absolute"
 
 
-class EntryReferences:
-    """Resolves the references of one entry, and remembers which of them lead out of the object.
+class Question(Protocol):
+    """Something that depends on what references mean."""
+
+    @property
+    def inward(self) -> bool:
+        """Whether one of them points into the entry, so that no other entry has the same answer."""
+
+    def ask(self, resolve: "EntryReferences") -> Any:
+        """The answer."""
+
+    def __hash__(self) -> int: ...
+
+
+class _Answer(msgspec.Struct, gc=False, eq=False):
+    value: Any
+    open_ends: Sequence[OpenEnd]
+    candidates: int | None
+
+
+class ObjectReferences:
+    """Resolves the references of one object, and remembers the answers.
 
     Args:
         resolver: of the object.
-        full_url: of the entry.
         known: resources of other objects that references may mean.
-        inside: the keys of the resources that the entry contains, by `#id`; its own by `#`.
+    """
+
+    def __init__(self, resolver: Resolver, known: Known) -> None:
+        self.resolver, self.known = resolver, known
+        self._answers: dict[str, dict[Question, _Answer]] = {}
+
+    def of(self, full_url: str | None, inside: Mapping[str, str] = _NOTHING) -> "EntryReferences":
+        """The references of the entry with this fullUrl, see `EntryReferences`."""
+        answers = self._answers.setdefault(_base_of(full_url), {})
+        if len(answers) >= _MOST_ANSWERS:
+            answers.clear()
+        return EntryReferences(self, full_url, inside, answers)
+
+
+class EntryReferences(msgspec.Struct, gc=False, eq=False):
+    """Resolves the references of one entry, and remembers which of them lead out of the object.
 
     Attributes:
+        of: the references of the object.
+        full_url: of the entry.
+        inside: the keys of the resources that the entry contains, by `#id`; its own by `#`.
+        answers: those that entries with a fullUrl of the same base had.
         open_ends: (type if said, target or text, how) of each; one that is asked for twice is there twice.
         candidates: how many resources the caller knows that they could mean; None: none leads out.
     """
 
-    def __init__(
-        self, resolver: "Resolver", full_url: str | None, known: Known, inside: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        self.open_ends: list[tuple[str | None, str, str]] = []
-        self.candidates: int | None = None
-        self._resolver, self._full_url, self._known, self._inside = resolver, full_url, known, inside
+    of: ObjectReferences
+    full_url: str | None
+    inside: Mapping[str, str]
+    answers: dict[Question, _Answer]
+    open_ends: list[OpenEnd] = []
+    candidates: int | None = None
+
+    def answer(self, question: Question) -> Any:
+        """The answer to a question: found out once, and counted each time."""
+        answer = self.answers.get(question) or self._find_out(question)
+        if answer.candidates is not None:
+            self.open_ends += answer.open_ends
+            self.candidates = (self.candidates or 0) + answer.candidates
+        return answer.value
+
+    def _find_out(self, question: Question) -> _Answer:
+        asked = EntryReferences(self.of, self.full_url, self.inside, self.answers)
+        answer = _Answer(question.ask(asked), asked.open_ends, asked.candidates)
+        if not question.inward:
+            self.answers[question] = answer
+        return answer
 
     def __call__(self, reference: Reference) -> Resolved | None:
         """Resolve one reference; see `Resolver.resolve`."""
-        resolved = self._resolver.resolve(reference, self._full_url)
+        resolved = self.of.resolver.resolve(reference, self.full_url)
         if resolved and resolved.how == "contained":
             return self._within(resolved)
         if resolved is None or resolved.key or resolved.how not in OPEN_ENDS:
             return resolved
         type_, target = target_type(reference), target_of(reference)
         self.open_ends.append((type_, target or text_of(reference), resolved.how))
-        keys = self._known.get((type_ or "", target), ()) if target else ()
+        keys = self.of.known.get((type_ or "", target), ()) if target else ()
         self.candidates = (self.candidates or 0) + len(keys)
         return resolved._replace(key=keys[0]) if len(keys) == 1 else resolved
 
@@ -200,11 +260,11 @@ class EntryReferences:
 
         A web page is no open end: nothing comes in for it.
         """
-        resolved = self._resolver.resolve(Reference(reference=url), self._full_url)
+        resolved = self.of.resolver.resolve(Reference(reference=url), self.full_url)
         return self._within(resolved) if resolved and resolved.how == "contained" else resolved
 
     def _within(self, resolved: Resolved) -> Resolved:
-        return resolved._replace(key=self._inside.get(resolved.reference or ""))
+        return resolved._replace(key=self.inside.get(resolved.reference or ""))
 
 
 def target_of(reference: Reference) -> str | None:
@@ -242,7 +302,8 @@ def text_of(reference: Reference) -> str:
     return reference.reference or f"{identifier.system or ''}|{identifier.value or ''}"
 
 
-@lru_cache(maxsize=1)
 def _base_of(full_url: str | None) -> str:
-    restful = _RESTFUL.fullmatch(full_url or "")
+    if full_url is None or full_url.startswith("urn:"):
+        return ""
+    restful = _RESTFUL.fullmatch(full_url)
     return restful["base"] if restful else ""

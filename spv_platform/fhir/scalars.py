@@ -82,6 +82,7 @@ def instant(text: str) -> datetime:
     return found.start
 
 
+@lru_cache(maxsize=4096)
 def number(raw: bytes) -> tuple[float | None, str, int]:
     """A JSON number as float, as sent, and its scale: of 1.50 it is 2, of 1e3 it is -3.
 

@@ -62,8 +62,7 @@ _any_decoder = msgspec.json.Decoder(msgspec.Raw)
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
-@dataclass(slots=True)
-class RawEntry:
+class RawEntry(msgspec.Struct, gc=False):
     """One entry of a Bundle, or one line of NDJSON.
 
     Attributes:
@@ -160,8 +159,10 @@ def _require_bundle(header: _Header) -> None:
 
 
 def _of_entry(index: int, entry: _Entry) -> RawEntry:
-    request = entry.request or _Request()
-    found = RawEntry(index, entry.full_url, request.method, request.url, if_none_exist=request.if_none_exist)
+    found = RawEntry(index, entry.full_url)
+    request = entry.request
+    if request is not None:
+        found.method, found.url, found.if_none_exist = request.method, request.url, request.if_none_exist
     if entry.response is not None:
         found.last_modified = entry.response.last_modified
     raw = bytes(entry.resource)

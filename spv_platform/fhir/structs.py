@@ -1,18 +1,21 @@
 """Reading what is surely valid: structs derived from the models of `fhir.resources`.
 
-They take a resource only if the contract would, and hand it over read.
-Whatever these structs do not take is for the contract's second opinion, so no verdict depends on them; they only have
-to be stricter. What belongs here: deriving structs from the elements of the models (names, cardinality, what is
-required, choices, value sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data
+They take a resource only if the contract would, and hand it over read, element by element. The elements of resources
+say the same again and again (a category, a code, whose it is), so the texts that were taken are remembered with what
+they came to. Whatever these structs do not take is for the contract's second opinion, so no verdict depends on them;
+they only have to be stricter. What belongs here: deriving structs from the elements of the models (names, cardinality,
+what is required, choices, value sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data
 Types"), and what of JSON a struct does not see. What does not: problems and their places (`contract`).
 """
 
 import re
+import string
 import sys
 from collections.abc import Callable
-from operator import attrgetter
+from functools import cache
+from operator import attrgetter, getitem
 from types import ModuleType
-from typing import Annotated, Any, ForwardRef, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -36,7 +39,7 @@ def _matching(pattern: str) -> Any:
 
 #: FHIR's name of a primitive type -> what is taken for it, at most what the models take. Others are left to them.
 PRIMITIVES: dict[str, Any] = {
-    "base64Binary": _matching(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
+    "base64Binary": Annotated[bytes, Meta(min_length=1)],
     "boolean": bool,
     "canonical": str,
     "code": _matching(r"[!-~]+(?: [!-~]+)*"),
@@ -55,6 +58,8 @@ PRIMITIVES: dict[str, Any] = {
     "url": _matching(r"https?://(?:[a-z0-9]+\.)+[a-z]{2,}(?::\d{1,4})?(?:/[A-Za-z0-9._~/+-]*)?"),
     "xhtml": str,
 }
+#: What is taken in a plain text, see `_is_plain`: to look for a pattern takes longer than to read the rest.
+_PRIMITIVES_OF_PLAIN = {**PRIMITIVES, "code": Annotated[str, Meta(min_length=1)]}
 _NEVER = Annotated[str, Meta(pattern=r"(?!)")]
 
 #: Escapes of a quotation mark, a backslash, a NUL or half a character.
@@ -64,6 +69,7 @@ _BLANK = re.compile(
     rb'"(?: |\\[bfnrt]|\\u(?:00(?:[01][0-9a-fA-F]|20|85|[aA]0)|1680|20[0-2][0-9a-fA-F]|205[fF]|3000)'
     rb'|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)+"'
 )
+_BLANK_CODE, _DELETE_CODE, _BACKSLASH_CODE = b" \x7f\\"
 _END_OF_NAME = b'":'
 _DIGITS = frozenset(b"-0123456789")
 
@@ -74,18 +80,64 @@ _READ_TOO = {"Coding": ("coding",), "CodeableConcept": ("system", "code", "displ
 _derived = ModuleType(f"{__name__}.derived")
 sys.modules[_derived.__name__] = _derived
 
+#: Longer texts hardly come twice.
+_LONGEST_REMEMBERED = 1_000
+#: Bytes of text that are remembered in a process; with what they came to they take about ten times as many.
+_MOST_REMEMBERED = 8 * 2**20
+#: Combinations of elements that are remembered of one type.
+_MOST_SHAPES = 2_000
+_MOST_OF_ID = 64
+_AN_ID = b'"id"'
+_OF_ID = b"-." + (string.ascii_letters + string.digits).encode()
+
 _encode = msgspec.json.Encoder().encode
+_elements = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class _Named(msgspec.Struct):
     type: str = msgspec.field(name="resourceType")
+    id: str | None = None
 
 
 _named = msgspec.json.Decoder(_Named).decode
 
 
+class Taken(msgspec.Struct, gc=False, eq=False):
+    """One element as read.
+
+    Attributes:
+        value: absent elements in it are None; of `contained` a list of `Inside`.
+        made: what a projection came to for it, see `project`; None: it was not asked.
+        extensions: what its extensions say, see `project`; None: it was not asked.
+        paths: see `elements_seen`; None: it was not asked.
+    """
+
+    value: Any
+    made: Any = None
+    extensions: Any = None
+    paths: Any = None
+
+
+class Resource(msgspec.Struct, gc=False, eq=False):
+    """A resource as read: its elements' names, their JSON texts (none if it was not taken here), what they hold."""
+
+    names: tuple[str, ...]
+    texts: list[bytes]
+    elements: list[Taken]
+
+
+class Inside(NamedTuple):
+    """A contained resource: its type, its id, its JSON text, itself if it was read."""
+
+    type: str
+    id: str | None
+    text: bytes
+    resource: Resource | None
+
+
 class Takers:
-    """Decoders by resource type, each derived when it is first asked for.
+    """Readers by resource type, each derived when it is first asked for.
 
     Args:
         model_of: the model of a resource type; None if there is none.
@@ -93,52 +145,196 @@ class Takers:
 
     def __init__(self, model_of: Callable[[str], Any]) -> None:
         self._model_of = model_of
-        self._decoders: dict[str, Callable[[bytes], Any] | None] = {}
+        self._types: dict[str, _Type] = {}
+        self._contained = _Known(lambda _: self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found))
 
-    def take(self, resource_type: str, text: bytes) -> Any:
-        """A resource that is surely valid, read: absent elements are None. None: nothing is said of it.
+    def take(self, resource_type: str, text: bytes) -> Resource | None:
+        """A resource that is surely valid, read. None: nothing is said of it.
+
+        What is taken has no blanks between its tokens, unless it has a backslash.
 
         Args:
             resource_type: the resource's own resourceType.
-            text: its JSON text, without blanks between the tokens, nested less deep than `structure.MAX_DEPTH`.
+            text: its JSON text, nested less deep than `structure.MAX_DEPTH`; if it has a backslash, without blanks
+                between the tokens.
         """
-        # to look for one byte is many times faster than for two
-        escaped = b"\\" in text
-        if (escaped and _HIDING.search(text)) or ((escaped or not text.isascii()) and _BLANK.search(text)):
-            return None
-        if b"{}" in text:
-            return None
-        return self._take(resource_type, text)
-
-    def _take(self, resource_type: str, text: bytes) -> Any:
-        decode = self._decoder(resource_type)
-        if decode is None:
-            return None
-        try:
-            resource = decode(text)
-        except ValueError:
-            return None
-        if resource.resource_type != resource_type or not _is_all_of(_encode(resource), text):
-            return None
-        for each in getattr(resource, "contained", None) or ():
-            if not self._take_contained(bytes(each)):
+        type_ = self._types.get(resource_type)
+        if type_ is None:
+            type_ = self._derive(resource_type)
+            if type_ is None:
                 return None
-        return resource
-
-    def _take_contained(self, text: bytes) -> bool:
         try:
-            named = _named(text)
-        except ValueError:
-            return False
-        resource = self._take(named.type, text)
-        return resource is not None and getattr(resource, "contained", None) is None
+            found = _elements(text)
+            names = tuple(found)
+            shape = type_.shapes.get(names)
+            if shape is None:
+                shape = type_.shape_of(names)
+            texts = list(map(bytes, found.values()))
+            if shape.frame + sum(map(len, texts)) != len(text):
+                return None  # a name that comes twice or is escaped, or blanks
+            if shape.id is not None:
+                if texts[shape.id].translate(None, _OF_ID) != b'""' or not 2 < len(texts[shape.id]) <= _MOST_OF_ID + 2:
+                    return None
+                texts[shape.id] = _AN_ID  # none comes twice, and no column has it
+            return Resource(names, texts, list(map(getitem, shape.known, texts)))
+        except (ValueError, KeyError):
+            return None
 
-    def _decoder(self, resource_type: str) -> Callable[[bytes], Any] | None:
-        if resource_type not in self._decoders:
-            model = self._model_of(resource_type)
-            struct = _struct(model, resource=True) if model else None
-            self._decoders[resource_type] = msgspec.json.Decoder(struct).decode if struct else None
-        return self._decoders[resource_type]
+    def _derive(self, resource_type: str) -> "_Type | None":
+        model = self._model_of(resource_type)
+        if model is None:
+            return None
+        found = self._types[resource_type] = _Type(resource_type, model, self._contained)
+        return found
+
+    def _inside(self, text: bytes) -> list[Inside]:
+        """The resources of an element `contained`.
+
+        Raises:
+            ValueError: it is not surely valid.
+        """
+        found = []
+        raws = _list(text)
+        if not raws:
+            raise ValueError
+        for raw in map(bytes, raws):
+            named = _named(raw)
+            resource = self.take(named.type, raw)
+            if resource is None or "contained" in resource.names:
+                raise ValueError
+            found.append(Inside(named.type, named.id, raw, resource))
+        return found
+
+
+class _Known(dict[bytes, Taken]):
+    """The texts of one element that were taken. Others are read when they are asked for; ValueError: not taken.
+
+    Args:
+        reader: gives what reads plain texts, or any.
+        write: writes again what was read.
+    """
+
+    spent = 0
+    everywhere: ClassVar[list["_Known"]] = []
+
+    def __init__(
+        self, reader: Callable[[bool], Callable[[bytes], Any]], write: Callable[[Any], bytes] = _encode
+    ) -> None:
+        self._reader, self._write = cache(reader), write
+        self.everywhere.append(self)
+
+    def __missing__(self, text: bytes) -> Taken:
+        escaped = _BACKSLASH_CODE in text  # to look for a number is many times faster than for bytes
+        strange = escaped or not text.isascii()
+        if b"{}" in text or (escaped and _HIDING.search(text)) or (strange and _BLANK.search(text)):
+            raise ValueError
+        value = self._reader(not strange and _is_plain(text))(text)
+        if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
+            raise ValueError
+        taken = Taken(value)
+        if len(text) > _LONGEST_REMEMBERED:
+            return taken
+        _Known.spent += len(text)
+        if _Known.spent > _MOST_REMEMBERED:
+            for each in self.everywhere:
+                each.clear()
+            _Known.spent = len(text)
+        self[text] = taken
+        return taken
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether every text in it is a code if it is not empty, every reference a urn, and every `value` a number.
+
+    Args:
+        text: ASCII without a backslash.
+    """
+    if _BLANK_CODE in text and (b'" ' in text or b' "' in text or b"  " in text):
+        return False
+    if _DELETE_CODE in text:
+        return False
+    references = text.count(b'"reference":"')
+    if references and references != text.count(b'"reference":"urn:'):
+        return False
+    return b'"value":' not in text or {after[0] for after in text.split(b'"value":')[1:]} <= _DIGITS
+
+
+#: Types have elements in common.
+_shared: dict[Element, _Known] = {}
+
+
+def _known_of(element: Element) -> _Known:
+    number = _is_number(element)
+    alike = element._replace(required=False, chosen=False, choice=None if number else element.choice and "")
+    if alike not in _shared:
+
+        def reader(plain: bool) -> Callable[[bytes], Any]:
+            return _number if number else msgspec.json.Decoder(_resolved(_kind(element, plain=plain))).decode
+
+        _shared[alike] = _Known(reader)
+    return _shared[alike]
+
+
+def _is_number(element: Element) -> bool:
+    """Whether it is a decimal whose digits are kept."""
+    return element.primitive == "decimal" and not element.many and not element.choice
+
+
+class _Shape(NamedTuple):
+    """What elements a resource has, in their order.
+
+    Attributes:
+        known: what is known of each.
+        frame: the bytes that are not their values.
+        id: place of the id; None: it has none.
+    """
+
+    known: tuple[dict[bytes, Taken], ...]
+    frame: int
+    id: int | None
+
+
+class _Type:
+    """What is known of one type of resource; `shapes` are those that were asked for."""
+
+    def __init__(self, name: str, model: Any, inside: _Known) -> None:
+        elements = _read_of(model)
+        self._known: dict[str, dict[bytes, Taken]] = {each.name: _known_of(each) for each in elements}
+        self._known["resourceType"] = {b'"%b"' % name.encode(): Taken(None)}
+        if "contained" in self._known:
+            self._known["contained"] = inside
+        self._known["id"] = {_AN_ID: Taken(None)}
+        self._required = {"resourceType", *(each.name for each in elements if each.required)}
+        self._choices = [(frozenset(members), least) for members, least in _choices_of(model)]
+        self.shapes: dict[tuple[str, ...], _Shape] = {}
+
+    def shape_of(self, names: tuple[str, ...]) -> _Shape:
+        """The shape of these elements.
+
+        Raises:
+            ValueError: a resource that has them is not surely valid.
+        """
+        present = set(names)
+        if not (
+            present <= self._known.keys()
+            and present >= self._required
+            and all(least <= len(members & present) <= 1 for members, least in self._choices)
+        ):
+            raise ValueError
+        if len(self.shapes) >= _MOST_SHAPES:
+            self.shapes.clear()
+        frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
+        shape = self.shapes[names] = _Shape(
+            tuple(self._known[name] for name in names), frame, names.index("id") if "id" in present else None
+        )
+        return shape
+
+
+def _number(text: bytes) -> msgspec.Raw:
+    """A decimal whose digits are kept."""
+    if text[0] not in _DIGITS:
+        raise ValueError
+    return msgspec.Raw(text)
 
 
 def _is_all_of(written: bytes, text: bytes) -> bool:
@@ -147,44 +343,68 @@ def _is_all_of(written: bytes, text: bytes) -> bool:
     return len(written) == len(text) or (b"\\" in text and written.count(_END_OF_NAME) == text.count(_END_OF_NAME))
 
 
-def _struct(model: Any, targets: frozenset[str] | None = None, *, resource: bool = False) -> Any:
-    """The struct of a model; those of its elements are made with it.
+class _Choice(NamedTuple):
+    """Elements of which so many at least, and one at most, are given."""
+
+    names: list[str]
+    least: int
+
+
+def _read_of(model: Any) -> list[Element]:
+    """The elements of a type that are read."""
+    # what keeps its place beside a list of primitives is left to the models
+    return [each for each in elements_of(model) if not (each.many and each.name.startswith("_"))]
+
+
+def _choices_of(model: Any) -> list[_Choice]:
+    choices: dict[str, _Choice] = {}
+    for element in _read_of(model):
+        if element.choice:
+            names, least = choices.get(element.choice, _Choice([], 0))
+            choices[element.choice] = _Choice([*names, element.name], max(least, int(element.chosen)))
+    if model.__name__ == "Extension":  # ext-1
+        choices["value"].names.append("extension")
+    return list(choices.values())
+
+
+def _resolved(kind: Any) -> Any:
+    """A kind whose structs are themselves and not their names."""
+    holder = msgspec.defstruct("holder", [("held", kind)], module=_derived.__name__)
+    return msgspec.structs.fields(holder)[0].type
+
+
+def _struct(model: Any, targets: frozenset[str] | None, *, plain: bool) -> str:
+    """Make the struct of a type that stands in resources, with those of its elements; its name.
 
     Args:
-        model: of a type.
+        model: of the type.
         targets: of a Reference: the types that it may point to.
-        resource: whether it stands as a resource, with its resourceType.
+        plain: whether it is for plain texts.
     """
-    name = model.__name__ if resource else _name_of(model, targets)
+    name = "_".join([model.__name__, "plain" if plain else "element", *([] if plain else sorted(targets or ()))])
     if hasattr(_derived, name):
-        return getattr(_derived, name)
+        return name
     setattr(_derived, name, None)  # its elements may hold it
-    fields: list[Any] = [("resource_type", str)] if resource else []
-    names = {"resource_type": "resourceType"} if resource else {}
-    choices: dict[str, list[str]] = {}
-    chosen: set[str] = set()
+    elements = _read_of(model)
+    fields: list[Any] = []
     numbers: list[str] = []
-    for element in elements_of(model):
-        if element.many and element.name.startswith("_"):
-            continue  # keeps its place beside a list of primitives: left to the models
+    for element in elements:
         attribute = attribute_of(element.name)
-        names[attribute] = element.name
-        if element.choice:
-            choices.setdefault(element.choice, []).append(attribute)
-            if element.chosen:
-                chosen.add(element.choice)
-        if element.primitive == "decimal" and not element.many and not element.choice:
-            # its digits are kept
-            numbers.append(attribute)
-            fields.append((attribute, msgspec.Raw) if element.required else (attribute, msgspec.Raw, msgspec.Raw()))
-            continue
-        kind = _pointing_to(targets) if targets and element.name == "reference" else _kind(element)
-        fields.append(
-            (attribute, kind) if element.required else (attribute, kind, None)
-        )  # without null among what is taken
-    if "value" in choices and "extension" in names:  # ext-1
-        choices["value"].append("extension")
-    groups = [_Group(attrgetter(*members), len(members), choice in chosen, 1) for choice, members in choices.items()]
+        kind: Any
+        if _is_number(element):
+            kind, absent = msgspec.Raw, msgspec.Raw()
+            if not plain or element.name != "value":
+                numbers.append(attribute)
+        elif targets and element.name == "reference" and not plain:
+            kind, absent = _pointing_to(targets), None
+        else:
+            kind, absent = _kind(element, plain=plain), None
+        # without null among what is taken
+        fields.append((attribute, kind) if element.required else (attribute, kind, absent))
+    names = {attribute_of(element.name): element.name for element in elements}
+    groups = [
+        _Group(attrgetter(*map(attribute_of, members)), len(members), least, 1) for members, least in _choices_of(model)
+    ]
     if model.__name__ == "FHIRPrimitiveExtension":  # it must have something
         groups.append(_Group(attrgetter(*names), len(names), 1, len(names)))
     namespace: dict[str, Any] = dict.fromkeys(_READ_TOO.get(model.__name__, ()))
@@ -201,11 +421,7 @@ def _struct(model: Any, targets: frozenset[str] | None = None, *, resource: bool
         module=_derived.__name__,
     )
     setattr(_derived, name, struct)
-    return struct
-
-
-def _name_of(model: Any, targets: frozenset[str] | None) -> str:
-    return "_".join([model.__name__, "element", *sorted(targets or ())])
+    return name
 
 
 class _Group(NamedTuple):
@@ -229,19 +445,16 @@ def _counted(groups: list[_Group], numbers: list[str]) -> Callable[[Any], None]:
     return check
 
 
-def _kind(element: Element) -> Any:
+def _kind(element: Element, *, plain: bool) -> Any:
     """What is decoded for an element."""
-    if element.name == "contained":
-        return Annotated[list[msgspec.Raw], Meta(min_length=1)]
     if element.codes:
         kind: Any = Literal[tuple(sorted(element.codes))]
     elif element.primitive is not None:
-        kind = PRIMITIVES.get(element.primitive, _NEVER)
+        kind = (_PRIMITIVES_OF_PLAIN if plain else PRIMITIVES).get(element.primitive, _NEVER)
     elif element.model is None:
         kind = _NEVER
     else:
-        _struct(element.model, element.targets)
-        kind = ForwardRef(_name_of(element.model, element.targets))
+        kind = ForwardRef(_struct(element.model, element.targets, plain=plain))
     return Annotated[list[kind], Meta(min_length=1)] if element.many else kind
 
 

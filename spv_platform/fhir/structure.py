@@ -29,8 +29,13 @@ def too_deep(raw: bytes, limit: int = MAX_DEPTH) -> bool:
     if raw.count(b"{") + raw.count(b"[") <= limit:
         return False
     brackets = _STRINGS.sub(b"", raw).translate(_AS_BRACES, _ALL_BUT_BRACKETS)
+    left = brackets
+    for _ in range(limit):  # each time without the innermost pairs: real resources are through in a few
+        left = left.replace(b"{}", b"")
+        if not left:
+            return False
     depth = 0
-    # a loop per bracket: it stops at the limit, and resources with this many brackets are few
+    # what does not balance, or is too deep: a loop per bracket stops at the limit
     for bracket in brackets:
         depth += 1 if bracket == _OPENING else -1
         if depth > limit:

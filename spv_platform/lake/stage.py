@@ -60,7 +60,8 @@ def stage(
         raise PermanentError("internal_error", f"table {table}: columns {', '.join(wrong) or 'in another order'}")
     path = f"{batch_id}/{attempt}-{part}.parquet"
     buffer = BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=True)
+    # a file is one group of rows in the order of arrival, so its least and greatest values would tell readers nothing
+    frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
     size = lake.put(tenant, lake.url(tenant, "log", table, path), buffer)
     faults.point("file_staged", table)
     return StagedFile(table, path, frame.height, size)

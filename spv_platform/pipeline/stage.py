@@ -7,7 +7,7 @@ aside with its reason and the batch goes on without it.
 import gc
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
     from spv_platform.lake.stage import StagedFile
     from spv_platform.ledger.db import Cursor
 
+    _Open = tuple[Opened, str]
+
 #: Rows of one table, and bytes that they take in memory, that are gathered before a file is written: keeps files large
 #: and memory bounded.
 ROWS_PER_FILE = 250_000
 BYTES_PER_FILE = 256 * 2**20
+#: Sealed bytes of an object that may be opened before its turn, so that not two large ones are held.
+_MOST_AHEAD = 4 * 2**20
 #: Objects made before Python looks for cycles among them, while rows are made.
 _COLLECT_AFTER = 100_000
 
@@ -108,9 +112,9 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
     with _few_collections():
-        for item in items:
+        for item, opened in _opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
             holding.check()
-            outcome = _process(platform, claim, item, feeds[item.feed], outcomes)
+            outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
             staging.add_rows(outcome.rows)
             done.append(replace(outcome, rows={}))
         staging.flush()
@@ -144,17 +148,46 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
+def _opened_ahead(
+    open_: "Callable[[LedgerObject], _Open]", items: Sequence[LedgerObject]
+) -> "Iterator[tuple[LedgerObject, Callable[[], _Open]]]":
+    """Each object with what gives it opened: while one is worked on, a small one that follows is opened already."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            opened = ahead.result if ahead else partial(open_, item)
+            small = following is not None and following.size_bytes <= _MOST_AHEAD
+            ahead = pool.submit(open_, following) if following and small else None
+            yield item, opened
+
+
+def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> "_Open":
+    """One object, opened, and the digest of its content.
+
+    Raises:
+        PermanentError: it cannot be opened, or the feed does not take it.
+    """
+    opened = open_item(platform, item, contract)
+    if not contract.takes(opened.content_type):
+        raise PermanentError("content_type_refused")
+    return opened, hashlib.sha256(opened.plain).hexdigest()
+
+
 def _process(
-    platform: Platform, claim: Claim, item: LedgerObject, contract: FeedContract, seen: dict[tuple[str, str], Outcome]
+    platform: Platform,
+    claim: Claim,
+    item: LedgerObject,
+    open_: "Callable[[], _Open]",
+    contract: FeedContract,
+    seen: dict[tuple[str, str], Outcome],
 ) -> Outcome:
     """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
     try:
-        opened = open_item(platform, item, contract)
-        if not contract.takes(opened.content_type):
-            raise PermanentError("content_type_refused")
+        opened, digest = open_()
     except PermanentError as error:
         return Outcome(item, reason=error.reason)
-    digest = hashlib.sha256(opened.plain).hexdigest()
     known = Outcome(item, plain_digest=digest, plain_bytes=len(opened.plain))
     with platform.db.transaction() as cur:
         twin = objects.find_published_digest(cur, item.tenant, item.feed, digest, item.seq)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spv_platform.fhir import frames
 from spv_platform.fhir.digest import compact
-from spv_platform.fhir.frames import TableRows
+from spv_platform.fhir.frames import Row, TableRows
 from spv_platform.fhir.paths import getter_of, steps_of, struct_of
 from spv_platform.fhir.project import extensions_of
 from spv_platform.lake.describe import SYSTEM_COLUMNS, Column, Table
@@ -30,7 +30,7 @@ def row(resource: dict[str, Any], table: str) -> dict[str, Any]:
 def test_every_table_compiles_and_gives_exactly_its_schema() -> None:
     for table in TABLES:
         rows = TableRows(table)
-        rows.add((SYSTEM, []))
+        rows.add(Row(SYSTEM, (), ()))
         frame = rows.frame()
         assert dict(frame.schema) == table.schema
 
@@ -285,8 +285,8 @@ def test_frames_hold_exactly_the_values_of_their_rows(values: list[tuple[Any, ..
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frames, "CHUNK_ROWS", chunk)
         for number, row in enumerate(values):
-            cells = [(column, (value,)) for column, value in enumerate(row) if value is not None]
-            (first if number < cut else second).add((SYSTEM, cells))
+            cells = tuple(None if value is None else (value,) for value in row)
+            (first if number < cut else second).add(Row(SYSTEM, (0, 1), cells))
         first.extend(second)
     assert len(first) == len(values)
     assert first.frame().select("a", "b").rows() == values

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spv_platform.fhir.elements_seen import ElementsSeen
-from spv_platform.fhir.frames import TableRows
+from spv_platform.fhir.frames import Row, TableRows
 from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import CONDITION, OBSERVATION, TABLES
 from spv_platform.quality.drift import COLUMNS, elements, vocabulary
@@ -16,10 +16,8 @@ CODED = [("urn:a", "1", None), (None, "2", None), ("urn:b", None, None)]
 def row(table: Any, **values: Any) -> Any:
     given_ = {"source": "emr", "resource_type": table.resource_types[0], **values}
     systems = tuple(given_.get(name) for name in SYSTEM_COLUMNS)
-    named = [
-        (number, tuple(given_.get(name) for name in column.physical)) for number, column in enumerate(table.columns)
-    ]
-    return systems, [cell for cell in named if any(value is not None for value in cell[1])]
+    cells = [tuple(given_.get(name) for name in column.physical) for column in table.columns]
+    return Row(systems, tuple(range(len(cells))), cells)
 
 
 def content(table: Any, *rows: Any) -> set[tuple[str, ...]]:
