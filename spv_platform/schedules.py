@@ -65,10 +65,11 @@ def compaction_check(platform: PlatformResource) -> dg.SkipReason:
 
 @dg.schedule(
     job=compact,
-    cron_schedule="5 0 * * *",
+    # all zones are whole quarters of an hour apart
+    cron_schedule="5,20,35,50 * * * *",
     name="rematch_daily",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Has every person matched again each day: birthdays and windows change verdicts by themselves.",
+    description="Has every person of a tenant matched again when a day begins there: birthdays and windows go on.",
 )
 def rematch_daily(platform: PlatformResource) -> dg.SkipReason:
     """Forms the batches; the landing sensor requests their runs, as of all batches."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 
 from spv_platform.errors import UsageError
 from spv_platform.ledger import batches, criteria, tenants
+from spv_platform.ledger.db import Cursor
 from spv_platform.pipeline.platform import Platform
 from spv_platform.trials.criteria import CriteriaError, Trial, from_document, parse_trial, to_document
 from spv_platform.trials.registry import Study, StudyError, newest, parse_studies
@@ -79,22 +81,56 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
         version = criteria.put_version(cur, digest, documents)
         changed = before is None or before.version != version
         if changed:
-            for tenant in tenants.tenants(cur):
-                batches.form_rematch(cur, tenant, version)
+            _form(cur, tenants.tenants(cur), version)
     cohorts = sum(len(trial.cohorts) for trial in trials.values())
     return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems)
 
 
 def form_rematches(platform: Platform) -> int:
-    """Form a re-match for every tenant: ages, windows and wash-outs go on by themselves. How many were formed."""
+    """Form a re-match for every tenant at which another day has begun since the last time; how many were formed.
+
+    Ages, windows and wash-outs go on by themselves.
+    """
     with platform.db.transaction() as cur:
         newest_version = criteria.newest(cur)
         if newest_version is None:
             return 0
-        names = tenants.tenants(cur)
-        for tenant in names:
-            batches.form_rematch(cur, tenant, newest_version.version)
+        names = [tenant for tenant in tenants.tenants(cur) if tenants.begin_day(cur, tenant)]
+        _form(cur, names, newest_version.version)
     return len(names)
+
+
+def _form(cur: Cursor, names: list[str], version: int) -> None:
+    for tenant in names:
+        batches.form_rematch(cur, tenant, version)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What persons of a tenant are matched by, read at one moment.
+
+    Attributes:
+        version: of the criteria; None before the first.
+        studies: by NCT id.
+        zone: the tenant's time zone.
+        day: the day that it is there.
+    """
+
+    version: int | None
+    trials: list[Trial]
+    studies: dict[str, Study]
+    zone: str
+    day: date
+
+
+def in_force(cur: Cursor, tenant: str) -> InForce:
+    """What the tenant's persons are matched by now.
+
+    Raises:
+        UsageError: no such tenant.
+    """
+    version = criteria.newest(cur)
+    return InForce(version.version if version else None, *load_criteria(version), *tenants.zone_and_day(cur, tenant))
 
 
 def load_criteria(version: criteria.CriteriaVersion | None) -> tuple[list[Trial], dict[str, Study]]:

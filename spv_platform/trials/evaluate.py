@@ -18,7 +18,18 @@ import pyarrow as pa
 
 from spv_platform.trials.describe import describe, evidence_summary
 from spv_platform.trials.evidence import Facts, Verdicts
-from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array, Combined, combine, first_against, value_of
+from spv_platform.trials.kleene import (
+    MET,
+    NAMES,
+    NOT_MET,
+    UNKNOWN,
+    Array,
+    Combined,
+    alone,
+    combine,
+    first_against,
+    value_of,
+)
 from spv_platform.trials.leaves import judge
 from spv_platform.trials.model import (
     Biomarker,
@@ -152,6 +163,19 @@ class Evaluation:
         at_once = max(1, _ROWS_AT_ONCE // max(1, self._persons.height))
         for start in range(0, len(self._judged), at_once):
             yield self._cohort_rows(self._judged[start : start + at_once])
+
+    def one_away(self) -> pl.DataFrame:
+        """Pairs that one answer alone could make potentially eligible: `person_id`, `trial`, `cohort`, `criterion`."""
+        found = [pl.DataFrame(schema=dict.fromkeys(("person_id", "trial", "cohort", "criterion"), pl.String))]
+        for each, leaves, value in self._judged:
+            open_ = np.flatnonzero((value == UNKNOWN) & (self._state == 0)) if each.takes else _NOBODY
+            if not len(open_):
+                continue
+            for name, deciding in alone(each.tree, {name: leaves[name][open_] for name in leaves}).items():
+                persons = self._persons[open_[deciding]].select("person_id")
+                names = {"trial": each.trial.trial, "cohort": each.cohort.id, "criterion": name}
+                found.append(persons.with_columns(pl.lit(value).alias(column) for column, value in names.items()))
+        return pl.concat(found)
 
     @cached_property
     def _judged(self) -> list[tuple[_Cohort, dict[str, Array], Array]]:
