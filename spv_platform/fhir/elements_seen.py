@@ -17,7 +17,8 @@ _STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
 #: Structures whose paths are remembered; when there are so many, they are forgotten together.
 _MOST_KNOWN = 5_000
 
-_decode = msgspec.json.Decoder().decode
+# numbers as text: none is out of range
+_decode = msgspec.json.Decoder(float_hook=str).decode
 _known: dict[bytes, frozenset[str]] = {}
 
 

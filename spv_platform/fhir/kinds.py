@@ -8,6 +8,8 @@ least one value. A value that is not what FHIR says raises a ValueError that doe
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from spv_platform.fhir.datatypes import Concept, Quantity
 from spv_platform.fhir.references import EntryReferences
 from spv_platform.fhir.scalars import moment, number
@@ -15,6 +17,7 @@ from spv_platform.fhir.scalars import moment, number
 Convert = Callable[[list[Any], EntryReferences], tuple[Any, ...]]
 
 _NO_QUANTITY = (None,) * 7
+_GEOLOCATION = "http://hl7.org/fhir/StructureDefinition/geolocation"
 
 
 def _first(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
@@ -35,8 +38,12 @@ def _time(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
 
 
 def _period(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
-    start, end = values[0].start, values[0].end
-    return (start, end, moment(start).start if start else None, moment(end).end if end else None)
+    return (values[0].start, values[0].end, *_interval(values[0]))
+
+
+def _interval(period: Any) -> tuple[Any, Any]:
+    start, end = period.start, period.end
+    return moment(start).start if start else None, moment(end).end if end else None
 
 
 def _codings(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
@@ -95,6 +102,29 @@ def _addresses(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     )
 
 
+def _places(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
+    return ([_place(address) for address in values],)
+
+
+def _place(address: Any) -> tuple[Any, ...]:
+    inside = {
+        part.url: part for each in address.extension or () if each.url == _GEOLOCATION for part in each.extension or ()
+    }
+    point = tuple(
+        _degrees(inside[name].value_decimal) if name in inside else None for name in ("latitude", "longitude")
+    )
+    named = (address.use, address.type, address.state, address.postal_code, address.country)
+    period = _interval(address.period) if address.period else (None, None)
+    return (*named, *(point if None not in point else (None, None)), *period)
+
+
+def _degrees(value: Any) -> float | None:
+    """A number as it was read, or as its text."""
+    if isinstance(value, msgspec.Raw):
+        return number(bytes(value))[0] if bytes(value) else None
+    return float(value) if value is not None else None
+
+
 def _telecoms(values: list[Any], _: EntryReferences) -> tuple[Any, ...]:
     return ([(contact.use, contact.system, contact.value) for contact in values],)
 
@@ -116,6 +146,7 @@ CONVERT: dict[str, Convert] = {
     "identifiers": _identifiers,
     "names": _names,
     "addresses": _addresses,
+    "places": _places,
     "telecoms": _telecoms,
 }
 

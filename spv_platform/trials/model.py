@@ -297,8 +297,54 @@ class Lab(_Struct, frozen=True, kw_only=True):
         return (self.code,) if isinstance(self.code, str) else self.code
 
 
+class Distance(_Struct, frozen=True, kw_only=True):
+    """The person lives so near to a site of the trial that takes patients; see `trials.sites`."""
+
+    within_km: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.within_km) and 0 < self.within_km <= MAX_KM):
+            raise ValueError(f"`within_km` is a number over 0, at most {MAX_KM}: no two places are farther apart")
+
+
+#: Half the length of the equator, rounded up.
+MAX_KM = 20_040
+
+
+class Site(_Struct, frozen=True, kw_only=True):
+    """A place where a trial runs: by its coordinates (degrees, WGS 84), or by postal code and country.
+
+    Attributes:
+        status: at a `closed` site no patients are taken.
+    """
+
+    name: str
+    status: Literal["open", "closed"] = "open"
+    country: str = ""
+    postal_code: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError("`name` is empty")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("`latitude` and `longitude` go together")
+        if abs(self.latitude or 0) > 90 or abs(self.longitude or 0) > 180:
+            raise ValueError("`latitude` lies between -90 and 90, `longitude` between -180 and 180")
+
+
+class Reach(_Struct, frozen=True, kw_only=True):
+    """A `Distance`, asked for the sites of one trial."""
+
+    within_km: float
+    sites: tuple[Site, ...]
+
+
 Test: TypeAlias = (
     Age
+    | Distance
+    | Reach
     | Sex
     | Diagnosis
     | Finding
@@ -311,9 +357,21 @@ Test: TypeAlias = (
 )
 
 #: The keys of a criterion of which exactly one says what is asked for.
-KINDS = ("age", "sex", "diagnosis", "finding", "stage", "biomarker", "performance_status", "lab", "therapy", "text")
+KINDS = (
+    "age",
+    "sex",
+    "diagnosis",
+    "finding",
+    "stage",
+    "biomarker",
+    "performance_status",
+    "lab",
+    "therapy",
+    "site",
+    "text",
+)
 #: Kinds that ask for a state, not for a dated result: `within_days` has no meaning for them.
-TIMELESS = ("age", "sex", "text")
+TIMELESS = ("age", "sex", "site", "text")
 
 
 class Criterion(_Struct, frozen=True, kw_only=True):
@@ -341,6 +399,7 @@ class Criterion(_Struct, frozen=True, kw_only=True):
     performance_status: PerformanceStatus | None = None
     lab: Lab | None = None
     therapy: Therapy | None = None
+    site: Distance | None = None
     text: bool = False
 
     def __post_init__(self) -> None:
@@ -404,6 +463,7 @@ class Trial(_Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: `closed` closes all cohorts whatever the registry says.
+        sites: where it runs; without any, those of the registry's study.
         ctml: the document of a trial that came as CTML, without its criteria.
     """
 
@@ -412,6 +472,7 @@ class Trial(_Struct, frozen=True, kw_only=True):
     version: int = 1
     status: Literal["open", "closed"] = "open"
     cohorts: tuple[Cohort, ...]
+    sites: tuple[Site, ...] = ()
     ctml: dict[str, Any] | None = None
 
 

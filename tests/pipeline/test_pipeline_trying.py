@@ -115,6 +115,28 @@ def test_results_are_added_up_by_the_practice_that_would_be_told(new_world):
     assert len(next_tests(world.platform, TENANT, trials, who="me")) == 3
 
 
+def test_who_lives_near_a_site_is_found_by_postal_code_or_coordinates_and_neither_is_shown(new_world):
+    world = new_world()
+    world.put_criteria()
+    point = [{"url": "latitude", "valueDecimal": 42.34}, {"url": "longitude", "valueDecimal": -71.1}]
+    located = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/geolocation", "extension": point}]}
+    zipped = [{"postalCode": code, "state": "MA", "country": "US"} for code in ("01608", "90001")]
+    people = [patient(f"p{at}", address=[address]) for at, address in enumerate([located, *zipped])]
+    place = '{name: Hospital, postal_code: "02115", country: US}'
+    near = "{id: A, criteria: {all: [{id: s, site: {within_km: 80}}]}}"
+    text = f"trial: NCT00000001\nsites: [{place}]\ncohorts: [{near}]"
+    world.platform.s3.put_object(
+        Bucket=world.settings.feeds_bucket, Key="criteria/NCT00000001.yaml", Body=text.encode()
+    )
+    refresh_criteria(world.platform)
+    send.send(world.platform, "f", bundle(*people), send.BUNDLE, tenant=TENANT, feed="emr")
+    world.drain()
+    rows = world.read("criterion_result").filter(trial="NCT00000001").sort("verdict", "person_id")
+    told = [fact["summary"] for evidence in rows["evidence"] for fact in evidence]
+    assert sorted(told) == ["place of residence, 0 km from Hospital", "place of residence, 59 km from Hospital"]
+    assert world.read("cohort_verdict").filter(trial="NCT00000001", verdict="not_eligible").height == 1
+
+
 def test_criteria_are_read_once_so_that_a_change_in_between_does_no_harm(world, monkeypatch):
     read = []
     monkeypatch.setattr(

@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -50,6 +51,23 @@ def test_a_patient_gives_facts_of_who_it_is() -> None:
     assert (died["polarity"], died["time"]) == ("present", "2020-01-01")
     assert only(found, "address")["value_text"] == "1 A St, Flat 2, Town, MA 01234"
     assert only(found, "telecom")["value_text"] == "phone:555"
+
+
+def test_an_address_tells_where_somebody_lives_unless_it_is_for_something_else() -> None:
+    def address(**more: Any) -> dict[str, Any]:
+        return {"postalCode": "01234", "state": "MA", "country": "US", **more}
+
+    point = [{"url": name, "valueDecimal": value} for name, value in (("latitude", 42.5), ("longitude", -70.25))]
+    geolocation = {"url": "http://hl7.org/fhir/StructureDefinition/geolocation", "extension": point}
+    home = {"use": "home", "extension": [geolocation], "period": {"end": "2024-01"}}
+    elsewhere = [address(use=use) for use in ("old", "temp", "billing", "work")] + [address(type="postal")]
+    found = facts(patient(address=[home, address(), {"city": "Town"}, *elsewhere])).filter(kind="place")
+    assert found.filter("usable").sort("value_text", nulls_last=True).select("value_text", "value_codes").rows() == [
+        ("geo:42.5,-70.25", ["", "", ""]),
+        (None, ["US", "MA", "01234"]),
+    ]
+    assert found.filter(pl.col("status") == "home")["time_end"].to_list() == [datetime(2024, 2, 1)]
+    assert found.filter(~pl.col("usable")).height == len(elsewhere)
 
 
 def test_a_patient_stated_alive_has_an_absent_death() -> None:
