@@ -14,6 +14,7 @@ from spv_platform.ledger import batches, criteria, tenants
 from spv_platform.ledger.db import Cursor
 from spv_platform.pipeline.platform import Platform
 from spv_platform.trials.criteria import CriteriaError, Trial, from_document, parse_trial, to_document
+from spv_platform.trials.lint import lint
 from spv_platform.trials.registry import Study, StudyError, newest, parse_studies
 from spv_platform.trials.terms import vocabulary
 
@@ -29,6 +30,7 @@ class CriteriaReport:
         version: the version in force afterwards.
         changed: whether it is a new one.
         problems: one line per file that was refused: file, place, what to do.
+        remarks: what is probably not meant in the files that are new in force; see `trials.lint`.
     """
 
     version: int
@@ -37,6 +39,7 @@ class CriteriaReport:
     cohorts: int
     studies: int
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def feeds_digest(platform: Platform) -> str:
@@ -53,6 +56,7 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
     A file that cannot be read is reported and left out; the others count.
     """
     trials: dict[str, Trial] = {}
+    files: dict[str, str] = {}
     studies: list[Study] = []
     problems: list[str] = []
     for key, _ in _listing(platform):
@@ -60,6 +64,7 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
         try:
             if key.startswith(CRITERIA_PREFIX):
                 trial = parse_trial(data.decode(), key)
+                files.setdefault(trial.trial, key)
                 if trials.setdefault(trial.trial, trial) is not trial:
                     problems.append(f"{key}: {trial.trial}: another file has this trial already: remove one of them")
             elif key.startswith(REGISTRY_PREFIX):
@@ -83,7 +88,10 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
         if changed:
             _form(cur, tenants.tenants(cur), version)
     cohorts = sum(len(trial.cohorts) for trial in trials.values())
-    return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems)
+    known_trials = before.documents["trials"] if before else []
+    new = [name for name in sorted(trials) if to_document(trials[name]) not in known_trials]
+    remarks = [f"{files[name]}: {remark}" for name in new for remark in lint(trials[name])]
+    return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems, remarks)
 
 
 def form_rematches(platform: Platform) -> int:

@@ -93,10 +93,13 @@ def _trial(raw: Any, file: str) -> Trial:
     sites = _sites(raw.get("sites", []), where)
     parsed = tuple(_cohort(cohort, where, at) for at, cohort in enumerate(cohorts, start=1))
     _check_unique([cohort.id for cohort in parsed], where, "cohort")
-    criteria = [criterion for cohort in parsed for criterion in criteria_of(cohort.criteria)]
-    _check_unique([criterion.id for criterion in criteria], where, "criterion")
+    criteria = [(cohort.id, criterion.id) for cohort in parsed for criterion in criteria_of(cohort.criteria)]
     if len(criteria) > MAX_CRITERIA:
-        raise CriteriaError(f"{where}: more than {MAX_CRITERIA} criteria")
+        cohort, name = criteria[MAX_CRITERIA]
+        raise CriteriaError(
+            f"{where}: cohort {cohort}: criterion {name}: the trial has more than {MAX_CRITERIA} criteria: divide it"
+        )
+    _check_unique([name for _, name in criteria], where, "criterion")
     return Trial(trial=identifier, title=title, version=version, status=status, sites=sites, cohorts=parsed, ctml=ctml)
 
 

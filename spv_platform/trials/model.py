@@ -167,7 +167,7 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
         alteration: one of these classes.
         partner: the other gene of a fusion, in either order; `any` gene, or `intergenic`.
         codons: of the protein, first to last.
-        exons: of the transcript that the laboratory reports.
+        exons: of the transcript that the laboratory reports; some, or first to last.
         consequence: names of the Sequence Ontology, or classes of the mutation annotation format.
         call: the class of a copy number change.
         copy_number: copies.
@@ -181,7 +181,7 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
     alteration: tuple[Alteration, ...] | Alteration | None = None
     partner: str | None = None
     codons: Range | None = None
-    exons: tuple[int, ...] | int | None = None
+    exons: tuple[int, ...] | int | Range | None = None
     consequence: tuple[str, ...] | str | None = None
     call: tuple[Call, ...] | Call | None = None
     copy_number: Range | None = None
@@ -214,8 +214,10 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
             raise ValueError(f"`state: {self.state}` goes with `marker: HER2` only")
         for name in ("alteration", "exons", "consequence", "call"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, tuple):
+            if value is not None and not isinstance(value, tuple | Range):
                 _settle(self, name, (value,))
+        if isinstance(self.exons, Range):
+            _settle(self, "exons", _exons(self.exons))
         if self.change is not None:
             _settle(self, "change", _change(self.change))
         if self.consequence is not None:
@@ -246,6 +248,13 @@ _STATES: dict[str, tuple[str, ...]] = {
     "marker": ("positive", "negative", "low", "ultralow"),
     "signature": ("present", "absent"),
 }
+
+
+def _exons(limits: Range) -> tuple[int, ...]:
+    first, last = limits.min, limits.max
+    if first is None or last is None or not (first.is_integer() and last.is_integer() and 1 <= first <= last <= 1000):
+        raise ValueError("`exons` as a range has `min` and `max`, whole numbers from 1 to 1000")
+    return tuple(range(int(first), int(last) + 1))
 
 
 def _change(text: str) -> str:

@@ -423,6 +423,25 @@ def test_a_result_that_contradicts_itself_is_indeterminate() -> None:
     assert only(facts(observation(er, valueCodeableConcept=positive)), "tumor_marker")["polarity"] == "present"
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "polarity"),
+    [
+        ("260385009", "Positive", "indeterminate"),
+        ("260385009", "ER positive (95 %)", "indeterminate"),
+        ("10828004", "Receptor negative", "indeterminate"),
+        ("10828004", "Not detected", "indeterminate"),
+        ("260385009", "Negative", "absent"),
+        ("260385009", "No positive cells", "absent"),
+        ("260385009", "not detected (qualifier value)", "absent"),
+        ("10828004", "Positive in 95 %, internal control negative", "present"),
+        ("10828004", "strong staining", "present"),
+    ],
+)
+def test_a_negative_result_with_a_positive_text_is_indeterminate(code: str, said: str, polarity: str) -> None:
+    er, value = concept(LOINC, "16112-5", "ER"), {"coding": [{"system": SCT, "code": code}], "text": said}
+    assert only(facts(observation(er, valueCodeableConcept=value)), "tumor_marker")["polarity"] == polarity
+
+
 def test_a_result_about_a_relative_is_not_the_patients() -> None:
     er = observation(concept(LOINC, "16112-5", "ER"), valueCodeableConcept=concept(SCT, "10828004"))
     assert only(facts(er), "tumor_marker")["usable"]
