@@ -16,6 +16,7 @@ from spv_platform.pipeline.platform import Platform
 from spv_platform.trials.criteria import CriteriaError, Trial, from_document, parse_trial, to_document
 from spv_platform.trials.lint import lint
 from spv_platform.trials.registry import Study, StudyError, newest, parse_studies
+from spv_platform.trials.sites import sites_of
 from spv_platform.trials.terms import vocabulary
 
 CRITERIA_PREFIX = "criteria/"
@@ -184,7 +185,7 @@ def cohort_rows(platform: Platform) -> list[dict[str, Any]]:
             "title": cohort.title or trial.title,
             "status": cohort.status,
             "registry_status": studies[trial.trial].overall_status if trial.trial in studies else None,
-            "sites": len(studies[trial.trial].sites) if trial.trial in studies else 0,
+            "sites": len(sites_of(trial, studies.get(trial.trial))),
         }
         for trial in trials
         for cohort in trial.cohorts

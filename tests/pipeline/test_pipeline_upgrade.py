@@ -8,14 +8,25 @@ from pipeline_bundles import bundle, patient
 from pipeline_world import TENANT, World
 
 from spv_platform.lake.store import Lake
+from spv_platform.ledger.replays import Stretch
 from spv_platform.pipeline import catalog, matching, send
 from spv_platform.pipeline.criteria import form_rematches
 from spv_platform.pipeline.persons import look_up
+from spv_platform.pipeline.reprocess import reprocess
+from spv_platform.pipeline.trying import try_criteria
 from spv_platform.trials import rows
+from spv_platform.trials.criteria import parse_trial
 from spv_platform.trials.explain import explain
 from spv_platform.trials.tables import CRITERION_RESULT
+from spv_platform.view import demographics
+from spv_platform.view.rows import EMPTY
 
 ADDED = ("conflict",)
+NEAR = """
+trial: NCT00000001
+sites: [{name: Hospital, postal_code: "02115", country: US}]
+cohorts: [{id: A, criteria: {all: [{id: near, site: {within_km: 10}}]}}]
+"""
 
 
 def write_as_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +74,21 @@ def test_results_without_a_later_column_are_read_and_matched_again(world: World)
     assert new["conflict"].to_list() == [False] * new.height
     assert new.height == old.filter(pl.col("cohort") != "failed").height
     assert "failed" not in new["cohort"]
+
+
+def test_where_somebody_lives_is_known_once_the_object_is_processed_again(world: World) -> None:
+    trial = parse_trial(NEAR, "near")
+
+    def verdicts() -> list[str]:
+        return [row["verdict"] for row in try_criteria(world.platform, TENANT, [trial], who="me")]
+
+    world.put_criteria()
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(demographics, "_places", lambda _: EMPTY)
+        ann = patient("ann", address=[{"postalCode": "02115", "country": "US"}])
+        send.send(world.platform, "f", bundle(ann), send.BUNDLE, tenant=TENANT, feed="emr")
+        world.drain()
+    assert verdicts() == ["needs_information"]
+    reprocess(world.platform, Stretch(TENANT), dry_run=False, who="me")
+    world.drain()
+    assert verdicts() == ["potentially_eligible"]
