@@ -67,7 +67,8 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
                 trial = parse_trial(data.decode(), key)
                 files.setdefault(trial.trial, key)
                 if trials.setdefault(trial.trial, trial) is not trial:
-                    problems.append(f"{key}: {trial.trial}: another file has this trial already: remove one of them")
+                    first = files[trial.trial]
+                    problems.append(f"{key}: {trial.trial}: {first} has this trial already: remove one of them")
             elif key.startswith(REGISTRY_PREFIX):
                 studies += parse_studies(data, key)
         except (CriteriaError, StudyError) as error:
