@@ -118,7 +118,9 @@ def _point(said: str) -> Point | None:
     geo, country, state, postal_code = said.split("\n")
     if geo:
         latitude, longitude = map(float, geo.removeprefix("geo:").split(","))
-        return latitude, longitude
+        # what lies nowhere, or in the sea where both are 0, stands for something that is not known
+        somewhere = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude)
+        return (latitude, longitude) if somewhere else None
     return _postal(country, state, postal_code)
 
 

@@ -55,6 +55,11 @@ def test_coordinates_count_before_a_postal_code():
     )
 
 
+@pytest.mark.parametrize("geo", ["geo:0.0,0.0", "geo:423.4,-71.1", "geo:42.34,-711.0"])
+def test_coordinates_of_nowhere_are_no_place(geo):
+    assert judged(trial(site()), home(BOSTON, geo=geo)) == "UNKNOWN"
+
+
 def test_what_is_not_known_is_unknown():
     assert judged(trial(site())) == "UNKNOWN"
     assert judged(trial(site()), home("99999")) == "UNKNOWN"
