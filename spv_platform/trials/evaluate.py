@@ -177,9 +177,9 @@ class Evaluation:
         """Pairs that one answer alone could make potentially eligible: `person_id`, `trial`, `cohort`, `criterion`."""
         found = [pl.DataFrame(schema=dict.fromkeys(("person_id", "trial", "cohort", "criterion"), pl.String))]
         for each, leaves, value in self._judged:
-            open_ = np.flatnonzero((value == UNKNOWN) & (self._state == 0)) if each.takes else _NOBODY
-            if not len(open_):
+            if not (each.takes and each.listed):
                 continue
+            open_ = np.flatnonzero((value == UNKNOWN) & (self._state == 0))
             for name, deciding in alone(each.tree, {name: leaves[name][open_] for name in leaves}).items():
                 persons = self._persons[open_[deciding]].select("person_id")
                 names = {"trial": each.trial.trial, "cohort": each.cohort.id, "criterion": name}
