@@ -1,10 +1,13 @@
 """Dagster schedules: what is done by the clock. What is done when something happens is asked for by sensors."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from spv_platform.assets.common import TENANT
 from spv_platform.jobs import build_analytics, check_ledger, compact, retain, sweep
 from spv_platform.pipeline.criteria import form_rematches
+from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.upkeep.compact import form_compactions
 from spv_platform.resources.platform import PlatformResource
 
@@ -51,30 +54,35 @@ retain_nightly = dg.ScheduleDefinition(
 )
 
 
-@dg.schedule(
-    job=compact,
-    cron_schedule="* * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks every minute whose tables have grown so much that new bases pay.",
+def _forming(name: str, cron: str, description: str, form: Callable[[Platform], int]) -> dg.ScheduleDefinition:
+    """A schedule that forms batches; the landing sensor requests their runs, as of all batches."""
+
+    @dg.schedule(
+        job=compact,  # never run from here, but a schedule needs one
+        name=name,
+        cron_schedule=cron,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+    def tick(platform: PlatformResource) -> dg.SkipReason:
+        return dg.SkipReason(f"{form(platform.open())} batches were formed: the landing sensor asks for their runs")
+
+    return tick
+
+
+compaction_check = _forming(
+    "compaction_check",
+    "* * * * *",
+    "Looks every minute whose tables have grown so much that new bases pay.",
+    form_compactions,
 )
-def compaction_check(platform: PlatformResource) -> dg.SkipReason:
-    """Forms the batches; the landing sensor requests their runs, as of all batches."""
-    formed = form_compactions(platform.open())
-    return dg.SkipReason(f"{formed} compactions were formed: the landing sensor asks for their runs")
 
-
-@dg.schedule(
-    job=compact,
-    cron_schedule="5 0 * * *",
-    name="rematch_daily",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Has every person matched again each day: birthdays and windows change verdicts by themselves.",
+rematch_daily = _forming(
+    "rematch_daily",
+    "5,20,35,50 * * * *",  # all zones are whole quarters of an hour apart
+    "Has every person of a tenant matched again when a day begins there: birthdays and windows go on.",
+    form_rematches,
 )
-def rematch_daily(platform: PlatformResource) -> dg.SkipReason:
-    """Forms the batches; the landing sensor requests their runs, as of all batches."""
-    formed = form_rematches(platform.open())
-    return dg.SkipReason(f"{formed} re-matches were formed: the landing sensor asks for their runs")
-
 
 SCHEDULES: list[dg.ScheduleDefinition] = [
     analytics_nightly,

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from spv_platform import schedules
 from spv_platform.definitions import build_defs
@@ -43,27 +42,25 @@ def test_without_tenants_nothing_is_asked_for() -> None:
 
 
 class Counting(PlatformResource):
-    """No platform: compactions are counted in its place."""
+    """No platform."""
 
     def open(self) -> Any:
         """What is passed on."""
         return "platform"
 
 
-def test_every_minute_compactions_are_formed_and_left_to_the_landing_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_that_forms_batches_leaves_their_runs_to_the_landing_sensor() -> None:
     formed: list[object] = []
-    monkeypatch.setattr(schedules, "form_compactions", lambda platform: formed.append(platform) or 3)
-    answer = compaction_check(platform=Counting())
+    tick = schedules._forming("often", "* * * * *", "Forms.", lambda platform: formed.append(platform) or 3)
+    answer = tick(platform=Counting())
     assert isinstance(answer, dg.SkipReason)
     assert formed == ["platform"]
-    assert "3 compactions" in str(answer.skip_message)
+    assert "3 batches" in str(answer.skip_message)
 
 
-def test_each_day_everybody_is_matched_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedules, "form_rematches", lambda platform: 2 if platform == "platform" else 0)
-    answer = rematch_daily(platform=Counting())
-    assert isinstance(answer, dg.SkipReason)
-    assert "2 re-matches" in str(answer.skip_message)
+def test_compactions_are_looked_at_each_minute_and_days_each_quarter_of_an_hour() -> None:
+    assert compaction_check.cron_schedule == "* * * * *"
+    assert rematch_daily.cron_schedule == "5,20,35,50 * * * *"
 
 
 def test_what_deletes_each_night_is_told_to() -> None:

@@ -20,6 +20,8 @@ def trial_criteria(context: dg.AssetExecutionContext, platform: PlatformResource
     report = refresh_criteria(platform.open())
     for problem in report.problems:
         context.log.warning(problem)
+    for remark in report.remarks:
+        context.log.info(remark)
     return dg.MaterializeResult(
         metadata={
             "version": report.version,
@@ -28,6 +30,11 @@ def trial_criteria(context: dg.AssetExecutionContext, platform: PlatformResource
             "cohorts": report.cohorts,
             "studies": report.studies,
             "refused_files": len(report.problems),
-            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in report.problems) or "none"),
+            "problems": _listed(report.problems),
+            "remarks": _listed(report.remarks),
         }
     )
+
+
+def _listed(lines: list[str]) -> dg.MetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none")

@@ -25,9 +25,15 @@ def tenant() -> None:
     metavar="FEED[=CONTRACT.yaml]",
     help="A source system of the tenant, with what was agreed about it. May be repeated; `emr` if there is none.",
 )
+@click.option(
+    "--time-zone",
+    default="",
+    metavar="ZONE",
+    help="IANA name, such as America/Chicago: by its days ages and windows count.  [default: as it was, first UTC]",
+)
 @json_option
-def add(name: str, feeds: tuple[str, ...], as_json: bool) -> None:
-    """Add a tenant, add feeds to it, replace contracts, or bring a removed tenant back.
+def add(name: str, feeds: tuple[str, ...], time_zone: str, as_json: bool) -> None:
+    """Add a tenant, add feeds to it, replace contracts, set its time zone, or bring a removed tenant back.
 
     Its keys are made first. Objects that landed before their tenant or feed was there are taken in now. The partition
     in Dagster follows by itself.
@@ -44,7 +50,7 @@ def add(name: str, feeds: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Example:
-      spv tenant add west --feed emr --feed lab=lab-contract.yaml
+      spv tenant add west --feed emr --feed lab=lab-contract.yaml --time-zone America/Chicago
     """
     from spv_platform.pipeline import tenancy
 
@@ -54,7 +60,7 @@ def add(name: str, feeds: tuple[str, ...], as_json: bool) -> None:
         names.append(feed)
         if with_contract:
             contracts[feed] = tenancy.read_contract(Path(file))
-    done = tenancy.add_tenant(open_platform(), name, names, contracts, who=getpass.getuser())
+    done = tenancy.add_tenant(open_platform(), name, names, contracts, time_zone=time_zone, who=getpass.getuser())
     if as_json:
         echo_json(dataclasses.asdict(done))
         return

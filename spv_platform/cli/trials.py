@@ -91,7 +91,7 @@ def match(
 
     With files, prints one match document a line; with --tenant, one person and cohort that nothing speaks against.
     """
-    day = as_of.date() if as_of else date.today()
+    day = as_of.date() if as_of else None
     if tenant is not None:
         if clinical or genomic or closed_world:
             raise UsageError("--tenant goes with neither --clinical, --genomic nor --closed-world: choose one way")
@@ -99,7 +99,7 @@ def match(
     elif ctml and clinical and genomic:
         flags = {"include_deceased": include_deceased}
         flags |= {"include_closed": include_closed, "include_unknown": include_unknown}
-        rows = _match_files(_trials(ctml), clinical, genomic, day, closed_world=closed_world, **flags)
+        rows = _match_files(_trials(ctml), clinical, genomic, day or date.today(), closed_world=closed_world, **flags)
     else:
         raise UsageError(
             "give --ctml, --clinical and --genomic to match files, or --tenant to match a tenant's persons"
@@ -125,7 +125,7 @@ def _match_files(
     return match_documents(trials_, read_records(clinical, genomic), day, closed_world=closed_world, **flags)
 
 
-def _match_tenant(tenant: str, trials_: "list[Trial]", day: date) -> Iterator[dict[str, Any]]:
+def _match_tenant(tenant: str, trials_: "list[Trial]", day: date | None) -> Iterator[dict[str, Any]]:
     from spv_platform.pipeline.trying import try_criteria
 
     return try_criteria(open_platform(), tenant, trials_, day, who=getpass.getuser())
@@ -260,20 +260,25 @@ def whatif(files: tuple[Path, ...], tenant: str, as_json: bool) -> None:
     """Say what would change if the criteria of FILES took the place of those in force. Nothing is stored."""
     from spv_platform.pipeline.trying import compare_criteria
 
-    rows = compare_criteria(open_platform(), tenant, _trials(files), date.today(), who=getpass.getuser())
+    rows = compare_criteria(open_platform(), tenant, _trials(files), who=getpass.getuser())
     shown = rows if as_json else [{name: _shown(value) for name, value in row.items()} for row in rows]
     emit_rows(shown, as_json, "nothing to compare")
 
 
 @trials.command(name="next-tests")
 @click.option("--tenant", required=True, help="Of whose persons.")
+@click.option("--practice", "by_practice", is_flag=True, help="Add up the persons of each practice.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows to print.")
 @json_option
-def next_tests(tenant: str, limit: int, as_json: bool) -> None:
-    """List who is one test away: which single result could make how many cohorts possible."""
+def next_tests(tenant: str, by_practice: bool, limit: int, as_json: bool) -> None:
+    """List who is one test away: which single result could make how many cohorts possible.
+
+    With --practice, which result would do so at each practice: of how many persons, for how many cohorts in all. A
+    person belongs to the practice that would be told of an approval.
+    """
     from spv_platform.pipeline.trying import next_tests as found
 
-    rows = found(open_platform(), tenant, [], date.today(), who=getpass.getuser())[:limit]
+    rows = found(open_platform(), tenant, [], by_practice=by_practice, who=getpass.getuser())[:limit]
     shown = rows if as_json else [{name: _shown(value) for name, value in row.items()} for row in rows]
     emit_rows(shown, as_json, "nobody is one test away")
 

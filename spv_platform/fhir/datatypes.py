@@ -73,15 +73,26 @@ class HumanName(msgspec.Struct, gc=False):
     text: Text = None
 
 
+class Extension(msgspec.Struct, gc=False):
+    """Extension with a number, or with extensions. The number keeps its text; empty: none."""
+
+    url: Text = None
+    value_decimal: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="valueDecimal")
+    extension: "list[Extension] | None" = None
+
+
 class Address(msgspec.Struct, gc=False):
     """Address."""
 
     use: Text = None
+    type: Text = None
     line: Texts = None
     city: Text = None
     state: Text = None
     postal_code: Text = msgspec.field(default=None, name="postalCode")
     country: Text = None
+    period: Period | None = None
+    extension: list[Extension] | None = None
 
 
 class ContactPoint(msgspec.Struct, gc=False):

@@ -8,6 +8,8 @@ least one value. A value that is not what FHIR says raises a ValueError that doe
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from spv_platform.fhir.datatypes import Concept, Quantity
 from spv_platform.fhir.references import EntryReferences
 from spv_platform.fhir.scalars import moment, number
@@ -16,6 +18,7 @@ from spv_platform.fhir.scalars import moment, number
 Convert = Callable[[list[Any], Any], tuple[Any, ...]]
 
 _NO_QUANTITY = (None,) * 7
+_GEOLOCATION = "http://hl7.org/fhir/StructureDefinition/geolocation"
 
 
 def _first(values: list[Any], _: Any) -> tuple[Any, ...]:
@@ -36,7 +39,7 @@ def _time(values: list[Any], _: Any) -> tuple[Any, ...]:
 
 
 def _period(values: list[Any], _: Any) -> tuple[Any, ...]:
-    start, end = (moment(text) if text else None for text in (values[0].start, values[0].end))
+    start, end = _ends(values[0])
     return (
         start and start.text,
         end and end.text,
@@ -45,6 +48,10 @@ def _period(values: list[Any], _: Any) -> tuple[Any, ...]:
         start and start.precision,
         end and end.precision,
     )
+
+
+def _ends(period: Any) -> tuple[Any, Any]:
+    return period.start and moment(period.start), period.end and moment(period.end)
 
 
 def _codings(values: list[Any], _: Any) -> tuple[Any, ...]:
@@ -108,6 +115,29 @@ def _addresses(values: list[Any], _: Any) -> tuple[Any, ...]:
     )
 
 
+def _places(values: list[Any], _: Any) -> tuple[Any, ...]:
+    return ([_place(address) for address in values],)
+
+
+def _place(address: Any) -> tuple[Any, ...]:
+    inside = {
+        part.url: part for each in address.extension or () if each.url == _GEOLOCATION for part in each.extension or ()
+    }
+    point = tuple(
+        _degrees(inside[name].value_decimal) if name in inside else None for name in ("latitude", "longitude")
+    )
+    named = (address.use, address.type, address.state, address.postal_code, address.country)
+    start, end = _ends(address.period) if address.period else (None, None)
+    return (*named, *(point if None not in point else (None, None)), start and start.start, end and end.end)
+
+
+def _degrees(value: Any) -> float | None:
+    """A number as it was read, or as its text."""
+    if isinstance(value, msgspec.Raw):
+        return number(bytes(value))[0] if bytes(value) else None
+    return float(value) if value is not None else None
+
+
 def _telecoms(values: list[Any], _: Any) -> tuple[Any, ...]:
     return ([(contact.use, contact.system, contact.value) for contact in values],)
 
@@ -129,6 +159,7 @@ CONVERT: dict[str, Convert] = {
     "identifiers": _identifiers,
     "names": _names,
     "addresses": _addresses,
+    "places": _places,
     "telecoms": _telecoms,
 }
 #: Those whose value depends on the object that they stand in.

@@ -38,6 +38,7 @@ LEAVES: dict[str, Any] = {
     "identifiers": datatypes.Identifier,
     "names": datatypes.HumanName,
     "addresses": datatypes.Address,
+    "places": datatypes.Address,
     "telecoms": datatypes.ContactPoint,
 }
 
@@ -63,6 +64,7 @@ _TYPES: dict[str, frozenset[str]] = {
     "identifiers": frozenset({"Identifier"}),
     "names": frozenset({"HumanName"}),
     "addresses": frozenset({"Address"}),
+    "places": frozenset({"Address"}),
     "telecoms": frozenset({"ContactPoint"}),
 }
 

@@ -46,6 +46,22 @@ ADDRESSES = pl.List(
         }
     )
 )
+#: Where addresses are, one for each: what tells the place without street and name.
+PLACES = pl.List(
+    pl.Struct(
+        {
+            "use": pl.String,
+            "type": pl.String,
+            "state": pl.String,
+            "postal_code": pl.String,
+            "country": pl.String,
+            "latitude": pl.Float64,
+            "longitude": pl.Float64,
+            "start": pl.Datetime("us"),
+            "end": pl.Datetime("us"),
+        }
+    )
+)
 TELECOMS = pl.List(pl.Struct({"use": pl.String, "system": pl.String, "value": pl.String}))
 
 _QUANTITY: dict[str, pl.DataType] = {
@@ -112,6 +128,7 @@ PHYSICAL: dict[str, dict[str, pl.DataType]] = {
     "identifiers": {"": IDENTIFIERS},
     "names": {"": NAMES},
     "addresses": {"": ADDRESSES},
+    "places": {"": PLACES},
     "telecoms": {"": TELECOMS},
 }
 

@@ -56,6 +56,7 @@ PATIENT = Table(
         _c("deceased", "deceasedBoolean", "boolean", "Whether the patient is dead."),
         _c("deceased_time", "deceasedDateTime", "time", "When the patient died.", Phi.DIRECT, _TOMORROW),
         _c("address", "address", "addresses", "Addresses.", Phi.DIRECT),
+        _c("place", "address", "places", "Where the addresses are, with the geolocation of FHIR.", Phi.DIRECT),
         _c("marital_status", "maritalStatus", "codings", "Marital status.", Phi.QUASI),
         _c(
             "race",

@@ -411,3 +411,7 @@ ALTER TABLE ops.object ADD COLUMN IF NOT EXISTS alone boolean NOT NULL DEFAULT f
 -- The least publication whose compacted tables are kept; earlier ones are read from the log, which always is.
 ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS bases_from bigint NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS staged_file_unpublished ON ops.staged_file (batch_id) WHERE seq IS NULL;
+
+-- Where the tenant's day begins, and the last of its days for which everybody was asked to be matched again.
+ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS time_zone text NOT NULL DEFAULT 'UTC';
+ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS matched_for date;

@@ -1,6 +1,7 @@
 """Who sends: tenants and their feeds. What a removal does to a tenant's batches is in `removal`."""
 
 import re
+from datetime import date
 from typing import Any, NamedTuple
 
 from spv_platform.errors import PermanentError, UsageError
@@ -85,10 +86,52 @@ def removed(cur: Cursor) -> list[str]:
     return [tenant for (tenant,) in cur.fetchall()]
 
 
-def tenant_rows(cur: Cursor) -> list[dict[str, Any]]:
-    """Tenants for display: since when, whether removed, objects that wait, batches that are open and set aside."""
+def check_time_zone(cur: Cursor, zone: str) -> None:
+    """Refuse what is no zone that the database knows, written as Area/Place.
+
+    Raises:
+        UsageError: it is none.
+    """
+    cur.execute("SELECT 1 FROM pg_timezone_names WHERE name = %s AND name ~ '^(UTC|[A-Z].*/.*)$'", (zone,))
+    if cur.fetchone() is None:
+        raise UsageError(f"time zone {zone!r}: no IANA name such as Europe/Berlin, America/Chicago or UTC: correct it")
+
+
+def set_time_zone(cur: Cursor, tenant: str, zone: str) -> None:
+    """Say where a tenant is; if that is another zone than before, its next day begins at once (`begin_day`)."""
     cur.execute(
-        "SELECT tenant, created_at, removed_at,"
+        "UPDATE ops.tenant SET time_zone = %s, matched_for = NULL WHERE tenant = %s AND time_zone <> %s",
+        (zone, tenant, zone),
+    )
+
+
+def zone_and_day(cur: Cursor, tenant: str) -> tuple[str, date]:
+    """The tenant's time zone, and the day that it is there by the database's clock.
+
+    Raises:
+        UsageError: no such tenant.
+    """
+    cur.execute("SELECT time_zone, (now() AT TIME ZONE time_zone)::date FROM ops.tenant WHERE tenant = %s", (tenant,))
+    row = cur.fetchone()
+    if row is None:
+        raise UsageError(f"there is no tenant {tenant}: `spv tenant list` shows them")
+    return row
+
+
+def begin_day(cur: Cursor, tenant: str) -> bool:
+    """Note the day that it is at a tenant; whether it is another one than when this was last asked."""
+    cur.execute(
+        "UPDATE ops.tenant SET matched_for = (now() AT TIME ZONE time_zone)::date WHERE tenant = %s"
+        " AND matched_for IS DISTINCT FROM (now() AT TIME ZONE time_zone)::date",
+        (tenant,),
+    )
+    return bool(cur.rowcount)
+
+
+def tenant_rows(cur: Cursor) -> list[dict[str, Any]]:
+    """Tenants for display: zone, age, whether removed, objects that wait, batches that are open and set aside."""
+    cur.execute(
+        "SELECT tenant, time_zone, created_at, removed_at,"
         " (SELECT count(*) FROM ops.object WHERE object.tenant = tenant.tenant AND object.state = 'landed') AS waiting,"
         " (SELECT count(*) FROM ops.batch WHERE batch.tenant = tenant.tenant"
         "   AND batch.state IN ('formed', 'claimed', 'staged')) AS open_batches,"

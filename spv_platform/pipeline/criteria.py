@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import msgspec
 
 from spv_platform.errors import UsageError
 from spv_platform.ledger import batches, criteria, tenants
+from spv_platform.ledger.db import Cursor
 from spv_platform.pipeline.platform import Platform
 from spv_platform.trials.criteria import CriteriaError, Trial, from_document, parse_trial, to_document
+from spv_platform.trials.lint import lint
 from spv_platform.trials.registry import Study, StudyError, newest, parse_studies
+from spv_platform.trials.sites import sites_of
 from spv_platform.trials.terms import vocabulary
 
 CRITERIA_PREFIX = "criteria/"
@@ -27,6 +31,7 @@ class CriteriaReport:
         version: the version in force afterwards.
         changed: whether it is a new one.
         problems: one line per file that was refused: file, place, what to do.
+        remarks: what is probably not meant in the files that are new in force; see `trials.lint`.
     """
 
     version: int
@@ -35,6 +40,7 @@ class CriteriaReport:
     cohorts: int
     studies: int
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def feeds_digest(platform: Platform) -> str:
@@ -51,6 +57,7 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
     A file that cannot be read is reported and left out; the others count.
     """
     trials: dict[str, Trial] = {}
+    files: dict[str, str] = {}
     studies: list[Study] = []
     problems: list[str] = []
     for key, _ in _listing(platform):
@@ -58,8 +65,10 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
         try:
             if key.startswith(CRITERIA_PREFIX):
                 trial = parse_trial(data.decode(), key)
+                files.setdefault(trial.trial, key)
                 if trials.setdefault(trial.trial, trial) is not trial:
-                    problems.append(f"{key}: {trial.trial}: another file has this trial already: remove one of them")
+                    first = files[trial.trial]
+                    problems.append(f"{key}: {trial.trial}: {first} has this trial already: remove one of them")
             elif key.startswith(REGISTRY_PREFIX):
                 studies += parse_studies(data, key)
         except (CriteriaError, StudyError) as error:
@@ -79,22 +88,59 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
         version = criteria.put_version(cur, digest, documents)
         changed = before is None or before.version != version
         if changed:
-            for tenant in tenants.tenants(cur):
-                batches.form_rematch(cur, tenant, version)
+            _form(cur, tenants.tenants(cur), version)
     cohorts = sum(len(trial.cohorts) for trial in trials.values())
-    return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems)
+    known_trials = before.documents["trials"] if before else []
+    new = [name for name in sorted(trials) if to_document(trials[name]) not in known_trials]
+    remarks = [f"{files[name]}: {remark}" for name in new for remark in lint(trials[name])]
+    return CriteriaReport(version, changed, len(trials), cohorts, len(known), problems, remarks)
 
 
 def form_rematches(platform: Platform) -> int:
-    """Form a re-match for every tenant: ages, windows and wash-outs go on by themselves. How many were formed."""
+    """Form a re-match for every tenant at which another day has begun since the last time; how many were formed.
+
+    Ages, windows and wash-outs go on by themselves.
+    """
     with platform.db.transaction() as cur:
         newest_version = criteria.newest(cur)
         if newest_version is None:
             return 0
-        names = tenants.tenants(cur)
-        for tenant in names:
-            batches.form_rematch(cur, tenant, newest_version.version)
+        names = [tenant for tenant in tenants.tenants(cur) if tenants.begin_day(cur, tenant)]
+        _form(cur, names, newest_version.version)
     return len(names)
+
+
+def _form(cur: Cursor, names: list[str], version: int) -> None:
+    for tenant in names:
+        batches.form_rematch(cur, tenant, version)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What persons of a tenant are matched by, read at one moment.
+
+    Attributes:
+        version: of the criteria; None before the first.
+        studies: by NCT id.
+        zone: the tenant's time zone.
+        day: the day that it is there.
+    """
+
+    version: int | None
+    trials: list[Trial]
+    studies: dict[str, Study]
+    zone: str
+    day: date
+
+
+def in_force(cur: Cursor, tenant: str) -> InForce:
+    """What the tenant's persons are matched by now.
+
+    Raises:
+        UsageError: no such tenant.
+    """
+    version = criteria.newest(cur)
+    return InForce(version.version if version else None, *load_criteria(version), *tenants.zone_and_day(cur, tenant))
 
 
 def load_criteria(version: criteria.CriteriaVersion | None) -> tuple[list[Trial], dict[str, Study]]:
@@ -140,7 +186,7 @@ def cohort_rows(platform: Platform) -> list[dict[str, Any]]:
             "title": cohort.title or trial.title,
             "status": cohort.status,
             "registry_status": studies[trial.trial].overall_status if trial.trial in studies else None,
-            "sites": len(studies[trial.trial].sites) if trial.trial in studies else 0,
+            "sites": len(sites_of(trial, studies.get(trial.trial))),
         }
         for trial in trials
         for cohort in trial.cohorts

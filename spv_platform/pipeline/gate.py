@@ -13,7 +13,7 @@ import polars as pl
 from spv_platform import faults
 from spv_platform.errors import PermanentError
 from spv_platform.lake.tables import TABLES
-from spv_platform.ledger import batches, objects, references
+from spv_platform.ledger import batches, objects, references, tenants
 from spv_platform.ledger.contracts import contract_of
 from spv_platform.ledger.db import today
 from spv_platform.pipeline.claims import Holding
@@ -82,7 +82,8 @@ def pass_staged_gate(platform: Platform, holding: Holding) -> GateReport:
     """
     claim = holding.claim
     with platform.db.transaction() as cur:
-        day = today(cur)
+        # where the tenant is, a day may have begun that has not in UTC, by which senders may write
+        day = max(today(cur), tenants.zone_and_day(cur, claim.tenant)[1])
     scans = scan_staged(platform, claim, list(_BY_NAME))
     frames = pl.collect_all([staged_batch.measure(_BY_NAME[name], scan, day) for name, scan in scans.items()])
     rows = pl.concat(frames) if frames else pl.DataFrame()

@@ -6,12 +6,11 @@ from typing import Any
 import polars as pl
 
 from spv_platform.lake.stage import StagedFile
-from spv_platform.ledger import approvals, criteria
+from spv_platform.ledger import approvals
 from spv_platform.ledger.approvals import Approval, Verdict
-from spv_platform.ledger.db import today
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding
-from spv_platform.pipeline.criteria import load_criteria
+from spv_platform.pipeline.criteria import in_force
 from spv_platform.pipeline.derived import gone, with_tombstones
 from spv_platform.pipeline.gate import pass_approvals_gate
 from spv_platform.pipeline.opting_out import opted_out
@@ -26,6 +25,7 @@ from spv_platform.quality.candidate_approvals import Candidates
 from spv_platform.trials.evaluate import Evaluation, Matcher
 from spv_platform.trials.rows import table_rows
 from spv_platform.trials.tables import APPROVED_PATIENTS, CRITERION_RESULT
+from spv_platform.trials.zone import in_zone
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
     """
     claim = holding.claim
     with platform.db.transaction() as cur:
-        version, as_of = criteria.newest(cur), today(cur)
-    trials, studies = load_criteria(version)
+        basis = in_force(cur, claim.tenant)
+    trials, studies, as_of = basis.trials, basis.studies, basis.day
     published = TenantReader(platform, claim.tenant, prepared.before)
     measured: list[pl.DataFrame] = []
     all_verdicts: list[Verdict] = []
@@ -68,7 +68,7 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
         with platform.db.transaction() as cur:
             known = approvals.current(cur, claim.tenant, sorted(each.known.union(each.persons)))
         persons = opted_out(platform, claim.tenant, each.facts)
-        result = matcher.evaluate(persons, each.facts, as_of)
+        result = matcher.evaluate(persons, in_zone(each.facts, basis.zone), as_of)
         tables = table_rows(result, trials, as_of, prepared.seq)
         verdicts = _verdicts(result, known)
         announced = [(verdict.person_id, verdict.trial, verdict.cohort) for verdict in verdicts if verdict.approved]
@@ -86,7 +86,7 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
         needs_information += result.cohorts.filter(verdict="needs_information").height
     staging.flush()
     pass_approvals_gate(platform, holding, pl.concat(measured))
-    return Matched(version.version if version else None, all_verdicts, told, needs_information, staging.files)
+    return Matched(basis.version, all_verdicts, told, needs_information, staging.files)
 
 
 def _verdicts(result: Evaluation, known: list[Approval]) -> list[Verdict]:

@@ -39,6 +39,7 @@ def add_tenant(
     feeds: Iterable[str] = (),
     contracts_of: Mapping[str, FeedContract] | None = None,
     *,
+    time_zone: str = "",
     who: str = "spv",
 ) -> Addition:
     """Register a tenant, or add feeds and contracts to it; one that was removed comes back.
@@ -51,20 +52,26 @@ def add_tenant(
         tenant: 1 to 63 of a-z, 0-9 and hyphen.
         feeds: its feeds; `emr` if it has none and none are named. A feed that is there keeps its contract.
         contracts_of: contracts of some of the feeds, in place of those in force.
+        time_zone: IANA name of the zone by whose days ages and windows count; left out it stays, at first UTC.
         who: for the audit trail.
 
     Raises:
-        UsageError: a name cannot be part of a path, or the tenant's keys were destroyed.
+        UsageError: a name cannot be part of a path, there is no such zone, or the tenant's keys were destroyed.
     """
     terms = contracts_of or {}
     wanted = list(dict.fromkeys([*feeds, *terms]))
     tenants.check_name("tenant", tenant)
     for feed in wanted:
         tenants.check_name("feed", feed)
+    if time_zone:
+        with platform.db.transaction() as cur:
+            tenants.check_time_zone(cur, time_zone)
     platform.keys.create_tenant(tenant)
     with platform.db.transaction() as cur:
         released = removal.bring_back(cur, tenant)
         tenants.add_tenant(cur, tenant)
+        if time_zone:
+            tenants.set_time_zone(cur, tenant, time_zone)
         there = {feed.feed for feed in tenants.feeds(cur, tenant)}
         for feed in wanted or ([] if there else [FIRST_FEED]):
             if feed not in there:
@@ -73,7 +80,8 @@ def add_tenant(
                 contracts.put_contract(cur, tenant, feed, terms[feed])
         admitted = objects.admit_refused(cur, tenant)
         named = [feed.feed for feed in tenants.feeds(cur, tenant)]
-        audit.write(cur, who, "tenant add", tenant, f"feeds {', '.join(named)}")
+        zone = f", time zone {time_zone}" if time_zone else ""
+        audit.write(cur, who, "tenant add", tenant, f"feeds {', '.join(named)}{zone}")
     return Addition(tenant, named, released, admitted)
 
 
@@ -132,6 +140,7 @@ def tenant_list(platform: Platform) -> list[dict[str, Any]]:
         {
             "tenant": row["tenant"],
             "state": _state(platform, row),
+            "time_zone": row["time_zone"],
             "feeds": row["feeds"],
             "waiting": row["waiting"],
             "open_batches": row["open_batches"],

@@ -1,29 +1,40 @@
 """Trying criteria on the persons of a tenant, and looking ahead: what would come of them, with nothing stored."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
 
+import polars as pl
+
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
 from spv_platform.identity.link import record_id
-from spv_platform.ledger import audit, criteria, records, tenants
-from spv_platform.ledger.db import today
-from spv_platform.pipeline.criteria import load_criteria
+from spv_platform.ledger import audit, practices, records, tenants
+from spv_platform.notify.routing import choose, treated_by
+from spv_platform.pipeline.criteria import InForce, in_force
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.slices import cut, linked_of, slice_of
 from spv_platform.trials.changes import Change, next_changes
 from spv_platform.trials.describe import asks
-from spv_platform.trials.evaluate import POTENTIALLY_ELIGIBLE, Matcher
+from spv_platform.trials.evaluate import NOT_ELIGIBLE, POTENTIALLY_ELIGIBLE, Evaluation, Matcher
 from spv_platform.trials.model import Trial, criteria_of
+from spv_platform.trials.zone import in_zone
 
 
 def compare_criteria(
-    platform: Platform, tenant: str, trials: list[Trial], as_of: date, *, who: str
+    platform: Platform, tenant: str, trials: list[Trial], as_of: date | None = None, *, who: str
 ) -> list[dict[str, Any]]:
     """What would change if these criteria took the place of those in force of the same trials.
+
+    Args:
+        platform: of the installation.
+        tenant: on whose persons.
+        trials: the criteria.
+        as_of: the day of evaluation; today at the tenant.
+        who: for the audit trail.
 
     Returns:
         A row per cohort: how many persons are potentially eligible and need information, before and after, and who
@@ -32,14 +43,10 @@ def compare_criteria(
     Raises:
         UsageError: no such tenant, or no criteria.
     """
-    with platform.db.transaction() as cur:
-        version = criteria.newest(cur)
-    in_force, _ = load_criteria(version)
+    basis = _begin(platform, tenant, trials, as_of, who)
     names = {trial.trial for trial in trials}
-    before_trials = [trial for trial in in_force if trial.trial in names]
-    sides = [
-        list(try_criteria(platform, tenant, side, as_of, who=who)) if side else [] for side in (before_trials, trials)
-    ]
+    before_trials = [trial for trial in basis.trials if trial.trial in names]
+    sides = [list(_open_rows(platform, tenant, replace(basis, trials=side))) for side in (before_trials, trials)]
     cohorts = {
         (trial.trial, cohort.id) for side in (before_trials, trials) for trial in side for cohort in trial.cohorts
     }
@@ -65,36 +72,65 @@ def compare_criteria(
     return rows
 
 
-def next_tests(platform: Platform, tenant: str, trials: list[Trial], as_of: date, *, who: str) -> list[dict[str, Any]]:
-    """Which single result would decide how many cohorts, per person: those who are one answer away.
+def next_tests(
+    platform: Platform,
+    tenant: str,
+    trials: list[Trial],
+    as_of: date | None = None,
+    *,
+    by_practice: bool = False,
+    who: str,
+) -> list[dict[str, Any]]:
+    """Which single result would decide how many cohorts: of those who are one answer away.
+
+    Args:
+        platform: of the installation.
+        tenant: of whose persons.
+        trials: the criteria; without any, those in force.
+        as_of: the day of evaluation; today at the tenant.
+        by_practice: add up the persons of each practice, as notifications would be routed.
+        who: for the audit trail.
 
     Returns:
-        A row per person and question, the most useful first: `person_id`, `asks`, `cohorts` (how many it could make
-        potentially eligible), `of` (which).
+        A row per person or practice and question, the most useful first: `person_id`, or `practice` (None: nobody would
+        be told); `asks`; `persons`, of how many persons the result could make something possible; `cohorts`, how many
+        pairs of person and cohort; `of`, which cohorts.
 
     Raises:
         UsageError: no such tenant, or no criteria.
     """
-    with platform.db.transaction() as cur:
-        version = criteria.newest(cur)
-    asked_of = trials or load_criteria(version)[0]
+    basis = _begin(platform, tenant, trials, as_of, who)
+    basis = replace(basis, trials=trials or basis.trials)
     words = {
         (trial.trial, criterion.id): asks(criterion)
-        for trial in asked_of
+        for trial in basis.trials
         for cohort in trial.cohorts
         for criterion in criteria_of(cohort.criteria)
+        if not criterion.text  # no result answers it
     }
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in try_criteria(platform, tenant, trials, as_of, who=who):
-        if row["answers_needed"] != 1:
-            continue
-        for question in dict.fromkeys(words[row["trial"], name] for name in row["missing"]):
-            found.setdefault((row["person_id"], question), []).append(f"{row['trial']} {row['cohort']}")
+    with platform.db.transaction() as cur:
+        routes = practices.routes(cur, tenant)
+    found: dict[tuple[str | None, str], set[tuple[str, str]]] = {}
+    for facts, matched in _matched(platform, tenant, basis):
+        away = matched.one_away()
+        near = facts.filter(pl.col("person_id").is_in(away["person_id"].to_list()))
+        organizations = treated_by(near, basis.day) if by_practice else {}
+        for person, trial, cohort, criterion in away.iter_rows():
+            if (trial, criterion) in words:
+                of = choose(organizations.get(person, []), routes, basis.day) if by_practice else person
+                found.setdefault((of, words[trial, criterion]), set()).add((person, f"{trial} {cohort}"))
+    whose = "practice" if by_practice else "person_id"
     rows = [
-        {"person_id": person, "asks": question, "cohorts": len(of), "of": of}
-        for (person, question), of in found.items()
+        {
+            whose: of,
+            "asks": question,
+            "persons": len({person for person, _ in pairs}),
+            "cohorts": len(pairs),
+            "of": sorted({cohort for _, cohort in pairs}),
+        }
+        for (of, question), pairs in found.items()
     ]
-    return sorted(rows, key=lambda row: (-row["cohorts"], row["person_id"], row["asks"]))
+    return sorted(rows, key=lambda row: (-row["cohorts"], row[whose] or "", row["asks"]))
 
 
 def changes_ahead(platform: Platform, tenant: str, view: Mapping[str, Any], trial: str) -> list[Change]:
@@ -110,20 +146,20 @@ def changes_ahead(platform: Platform, tenant: str, view: Mapping[str, Any], tria
         UsageError: the trial has no criteria.
     """
     with platform.db.transaction() as cur:
-        version, as_of = criteria.newest(cur), today(cur)
-    in_force, studies = load_criteria(version)
-    wanted = next((each for each in in_force if each.trial == trial), None)
+        basis = in_force(cur, tenant)
+    wanted = next((each for each in basis.trials if each.trial == trial), None)
     if wanted is None:
         raise UsageError(f"there are no criteria of {trial}: `spv trials list` shows those that are in force")
     index = platform.tenant_keys(tenant).index
     places = [(record["source"], record["patient_id"]) for record in view["records"]]
     names = [record_id(partial(mac, index), *place).hex() for place in places]
     facts = linked_of(platform, tenant, records.in_force(tenant), names).facts.filter(person_id=view["person_id"])
-    return next_changes(opted_out(platform, tenant, facts), facts, wanted, studies, as_of)
+    persons = opted_out(platform, tenant, facts)
+    return next_changes(persons, in_zone(facts, basis.zone), wanted, basis.studies, basis.day)
 
 
 def try_criteria(
-    platform: Platform, tenant: str, trials: list[Trial], as_of: date, *, who: str
+    platform: Platform, tenant: str, trials: list[Trial], as_of: date | None = None, *, who: str
 ) -> Iterator[dict[str, Any]]:
     """The persons and cohorts that nothing speaks against, slice by slice.
 
@@ -131,7 +167,7 @@ def try_criteria(
         platform: of the installation.
         tenant: whose persons.
         trials: the criteria; without any, those in force.
-        as_of: the day of evaluation.
+        as_of: the day of evaluation; today at the tenant.
         who: for the audit trail: it shows which persons would qualify.
 
     Yields:
@@ -140,20 +176,33 @@ def try_criteria(
     Raises:
         UsageError: no such tenant, or no criteria.
     """
+    basis = _begin(platform, tenant, trials, as_of, who)
+    yield from _open_rows(platform, tenant, replace(basis, trials=trials or basis.trials))
+
+
+def _begin(platform: Platform, tenant: str, trials: list[Trial], as_of: date | None, who: str) -> InForce:
+    """What is in force at the tenant, on the day of evaluation; that somebody tries criteria is noted."""
     with platform.db.transaction() as cur:
         if tenant not in tenants.tenants(cur):
             raise UsageError(f"there is no tenant {tenant}: `spv tenant list` shows them")
         names = ", ".join(trial.trial for trial in trials) or "criteria in force"
         audit.write(cur, who, "trials try", tenant, names)
-        version = criteria.newest(cur)
-    in_force, studies = load_criteria(version)
-    if not (trials or in_force):
+        basis = in_force(cur, tenant)
+    if not (trials or basis.trials):
         raise UsageError("there are no criteria: name files with --ctml, or put some with `spv trials put`")
-    matcher = Matcher(trials or in_force, studies)
+    return replace(basis, day=as_of or basis.day)
+
+
+def _matched(platform: Platform, tenant: str, basis: InForce) -> Iterator[tuple[pl.DataFrame, Evaluation]]:
+    """Facts of some persons, and what they are matched to, a slice at a time."""
+    matcher = Matcher(basis.trials, basis.studies)
     for linked in cut(platform, tenant, records.in_force(tenant)):
         facts = slice_of(linked, frozenset()).facts
         persons = opted_out(platform, tenant, facts)
-        found = matcher.evaluate(persons, facts, as_of).cohorts
-        yield from (
-            found.filter(found["verdict"] != "not_eligible").sort("person_id", "trial", "cohort").iter_rows(named=True)
-        )
+        yield facts, matcher.evaluate(persons, in_zone(facts, basis.zone), basis.day)
+
+
+def _open_rows(platform: Platform, tenant: str, basis: InForce) -> Iterator[dict[str, Any]]:
+    for _, matched in _matched(platform, tenant, basis) if basis.trials else ():
+        found = matched.cohorts.filter(pl.col("verdict") != NOT_ELIGIBLE)
+        yield from found.sort("person_id", "trial", "cohort").iter_rows(named=True)

@@ -160,7 +160,7 @@ def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attrib
         _Attribute(consequence, stated("consequence"), exact=len(consequences) == 1),
         one_of("alteration", test.alteration, implied=only_mutations),
         one_of("call", test.call),
-        one_of("exon", test.exons),
+        one_of("exon", test.exons if isinstance(test.exons, tuple) else None),
         one_of("zygosity", test.zygosity),
         one_of("function", test.function),
         one_of("origin", test.origin, implied=False),

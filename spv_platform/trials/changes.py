@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from spv_platform.trials.evaluate import Matcher
-from spv_platform.trials.model import Age, Criterion, Therapy, Trial, criteria_of
+from spv_platform.trials.model import Age, Criterion, Distance, Therapy, Trial, criteria_of
 from spv_platform.trials.registry import Study
 
 #: How far ahead is looked.
@@ -70,6 +70,8 @@ def _critical(trial: Trial, facts: pl.DataFrame) -> Iterator[date]:
     dated = facts.filter(pl.col("kind") != "birth_date")
     starts, ends = _days(dated, "time_start"), _days(dated, "time_end")
     yield from starts
+    if any(isinstance(criterion.test, Distance) for criterion in asked):  # somebody moves away
+        yield from _days(facts.filter(pl.col("kind") == "place"), "time_end")
     for criterion in asked:
         if isinstance(criterion.test, Age):
             born = _days(births, "time_start") | _days(births, "time_end")

@@ -11,7 +11,7 @@ import msgspec
 
 from spv_platform import strict_yaml
 from spv_platform.errors import UsageError
-from spv_platform.trials.model import Cohort, Criterion, Group, Level, Node, Op, Trial, criteria_of, gating_tree
+from spv_platform.trials.model import Cohort, Criterion, Group, Level, Node, Op, Site, Trial, criteria_of, gating_tree
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16  # groups in groups
@@ -72,7 +72,7 @@ def _load(text: str, file: str) -> Any:
 
 
 def _trial(raw: Any, file: str) -> Trial:
-    raw = _mapping(raw, file, ("trial", "title", "version", "status", "cohorts", "ctml"))
+    raw = _mapping(raw, file, ("trial", "title", "version", "status", "sites", "cohorts", "ctml"))
     identifier = raw.get("trial")
     if not isinstance(identifier, str) or not _TRIAL_ID.fullmatch(identifier):
         raise CriteriaError(f"{file}: `trial` is not a registry id: write it as `trial: NCT01234567`")
@@ -90,13 +90,34 @@ def _trial(raw: Any, file: str) -> Trial:
         raise CriteriaError(f"{where}: `status` is neither open nor closed")
     if ctml is not None and not isinstance(ctml, dict):
         raise CriteriaError(f"{where}: `ctml` is no document: leave it out, it is written when CTML is read")
+    sites = _sites(raw.get("sites", []), where)
     parsed = tuple(_cohort(cohort, where, at) for at, cohort in enumerate(cohorts, start=1))
     _check_unique([cohort.id for cohort in parsed], where, "cohort")
-    criteria = [criterion for cohort in parsed for criterion in criteria_of(cohort.criteria)]
-    _check_unique([criterion.id for criterion in criteria], where, "criterion")
+    criteria = [(cohort.id, criterion.id) for cohort in parsed for criterion in criteria_of(cohort.criteria)]
     if len(criteria) > MAX_CRITERIA:
-        raise CriteriaError(f"{where}: more than {MAX_CRITERIA} criteria")
-    return Trial(trial=identifier, title=title, version=version, status=status, cohorts=parsed, ctml=ctml)
+        cohort, name = criteria[MAX_CRITERIA]
+        raise CriteriaError(
+            f"{where}: cohort {cohort}: criterion {name}: the trial has more than {MAX_CRITERIA} criteria: divide it"
+        )
+    _check_unique([name for _, name in criteria], where, "criterion")
+    return Trial(trial=identifier, title=title, version=version, status=status, sites=sites, cohorts=parsed, ctml=ctml)
+
+
+def _sites(raw: Any, where: str) -> tuple[Site, ...]:
+    if not isinstance(raw, list):
+        raise CriteriaError(
+            f"{where}: `sites` is not a list: write one `- {{name: …, postal_code: …, country: …}}` a site"
+        )
+    found = []
+    for at, each in enumerate(raw, start=1):
+        try:
+            site = msgspec.convert(each, Site)
+            if site.latitude is None and not (site.postal_code and site.country):
+                raise msgspec.ValidationError("needs `latitude` and `longitude`, or `postal_code` and `country`")
+            found.append(site)
+        except msgspec.ValidationError as error:
+            raise CriteriaError(f"{where}: site {at}: {error}: correct it; postal codes stand in quotes") from None
+    return tuple(found)
 
 
 def _cohort(raw: Any, where: str, at: int) -> Cohort:

@@ -9,6 +9,7 @@ from spv_platform.trials.model import (
     Biomarker,
     Criterion,
     Diagnosis,
+    Distance,
     Finding,
     Lab,
     PerformanceStatus,
@@ -50,6 +51,8 @@ def asks(criterion: Criterion) -> str:
             return f"laboratory {_codes(test.codes)} {_range(test)} {test.unit}"
         case Therapy():
             return _therapy(test)
+        case Distance():
+            return f"lives within {test.within_km:g} km of a site"
         case Sex():
             return f"sex {test.wanted}, {test.of}"
         case "text":
@@ -125,6 +128,8 @@ def evidence_summary(as_of: date) -> pl.Expr:
         .then(_age(as_of))
         .when(kind.is_in(["ecog", "karnofsky", "tmb", "msi"]))
         .then(kind.replace({"ecog": "ECOG", "karnofsky": "Karnofsky", "tmb": "TMB", "msi": "MSI"}))
+        .when(kind == "place")
+        .then(pl.lit("place of residence"))
         .when(kind.is_in(["stage", "gender", "birth_sex"]))
         .then(kind.str.replace("_", " "))
         .otherwise(label)
@@ -138,7 +143,7 @@ def evidence_summary(as_of: date) -> pl.Expr:
     day = pl.when(kind != "birth_date").then(pl.col("time").str.slice(0, 10))
     assay = pl.when(tested | kind.is_in(["variant", "tmb"])).then(pl.concat_str(pl.lit("by "), pl.col("method")))
     blood = pl.when(pl.col("liquid")).then(pl.lit("in blood"))
-    told = pl.when(kind != "birth_date").then(value)
+    told = pl.when(~kind.is_in(["birth_date", "place"])).then(value)
     return pl.concat_str(_joined(what, told), assay, blood, day, separator=", ", ignore_nulls=True)
 
 

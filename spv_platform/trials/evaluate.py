@@ -18,15 +18,29 @@ import pyarrow as pa
 
 from spv_platform.trials.describe import describe, evidence_summary
 from spv_platform.trials.evidence import Facts, Verdicts
-from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array, Combined, combine, first_against, value_of
+from spv_platform.trials.kleene import (
+    MET,
+    NAMES,
+    NOT_MET,
+    UNKNOWN,
+    Array,
+    Combined,
+    alone,
+    combine,
+    first_against,
+    value_of,
+)
 from spv_platform.trials.leaves import judge
 from spv_platform.trials.model import (
     Biomarker,
     Cohort,
     Criterion,
     Diagnosis,
+    Distance,
     Finding,
     Node,
+    Reach,
+    Site,
     Stage,
     Test,
     Therapy,
@@ -35,6 +49,7 @@ from spv_platform.trials.model import (
     gating_tree,
 )
 from spv_platform.trials.registry import Study
+from spv_platform.trials.sites import distances, sites_of
 from spv_platform.trials.tables import COHORT_VERDICT_COLUMNS, CRITERION_RESULT_COLUMNS, EVIDENCE
 
 MAX_EVIDENCE = 5  # facts that are named per person and criterion, the latest ones
@@ -65,6 +80,7 @@ class _Cohort:
         asked: all its criteria, in the order of the file.
         reasons: why nobody is taken, whatever a person is like.
         listed: the registry has the trial.
+        sites: where it runs.
     """
 
     trial: Trial
@@ -73,6 +89,7 @@ class _Cohort:
     asked: tuple[Criterion, ...]
     reasons: tuple[str, ...]
     listed: bool
+    sites: tuple[Site, ...]
 
     @cached_property
     def takes(self) -> bool:
@@ -86,7 +103,10 @@ class _Cohort:
 
     def question(self, criterion: Criterion) -> "Question":
         """What a criterion of the cohort asks."""
-        return criterion.test, criterion.within_days, self.cancers if _is_of_a_cancer(criterion.test) else ()
+        test = criterion.test
+        if isinstance(test, Distance):
+            test = Reach(within_km=test.within_km, sites=self.sites)
+        return test, criterion.within_days, self.cancers if _is_of_a_cancer(test) else ()
 
     @cached_property
     def cancers(self) -> tuple[Diagnosis, ...]:
@@ -152,6 +172,19 @@ class Evaluation:
         at_once = max(1, _ROWS_AT_ONCE // max(1, self._persons.height))
         for start in range(0, len(self._judged), at_once):
             yield self._cohort_rows(self._judged[start : start + at_once])
+
+    def one_away(self) -> pl.DataFrame:
+        """Pairs that one answer alone could make potentially eligible: `person_id`, `trial`, `cohort`, `criterion`."""
+        found = [pl.DataFrame(schema=dict.fromkeys(("person_id", "trial", "cohort", "criterion"), pl.String))]
+        for each, leaves, value in self._judged:
+            if not (each.takes and each.listed):
+                continue
+            open_ = np.flatnonzero((value == UNKNOWN) & (self._state == 0))
+            for name, deciding in alone(each.tree, {name: leaves[name][open_] for name in leaves}).items():
+                persons = self._persons[open_[deciding]].select("person_id")
+                names = {"trial": each.trial.trial, "cohort": each.cohort.id, "criterion": name}
+                found.append(persons.with_columns(pl.lit(value).alias(column) for column, value in names.items()))
+        return pl.concat(found)
 
     @cached_property
     def _judged(self) -> list[tuple[_Cohort, dict[str, Array], Array]]:
@@ -254,9 +287,9 @@ class Evaluation:
 
     def _evidence(self, wanted: pl.DataFrame) -> pl.DataFrame:
         """The facts weighed, latest first, of pairs of question and person."""
-        weighed = []
+        weighed, far = [], []
         persons = {question: part["person"].to_numpy() for (question,), part in wanted.group_by("question")}
-        for at, verdicts in enumerate(self._answers.values()):
+        for at, ((test, _, _), verdicts) in enumerate(self._answers.items()):
             if at not in persons or not len(verdicts.weighed.row):
                 continue
             needed = np.zeros(self._persons.height, bool)
@@ -264,6 +297,8 @@ class Evaluation:
             facts = verdicts.weighed.where(needed[verdicts.weighed.person])
             columns = {"row": facts.row.astype(np.uint32), "judgement": facts.judgement}
             weighed.append(pl.DataFrame(columns).with_columns(question=pl.lit(at, pl.UInt32)))
+            if isinstance(test, Reach):
+                far.append(weighed[-1].with_columns(told=distances(test, self._facts.usable[facts.row])))
         if not weighed:
             nothing = {"evidence": CRITERION_RESULT_COLUMNS["evidence"], "conflict": pl.Boolean()}
             return wanted.clear().with_columns(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items())
@@ -273,9 +308,14 @@ class Evaluation:
         shown = self._facts.usable[np.unique(pairs["row"].to_numpy())].select(
             "row", "person", "start", fact=pl.struct(*pointers, line.alias("summary"))
         )
+        pairs = pairs.join(shown, on="row", how="left", maintain_order="left")
+        if far:  # what is told of a place depends on the question
+            told = pl.concat(far).select("question", "row", "told")
+            pairs = pairs.join(told, on=["question", "row"], how="left", maintain_order="left").with_columns(
+                pl.col("fact").struct.with_fields(summary=pl.coalesce("told", pl.field("summary")))
+            )
         return (
-            pairs.join(shown, on="row", how="left", maintain_order="left")
-            .sort("question", "person", "start", "row", descending=[False, False, True, False], nulls_last=True)
+            pairs.sort("question", "person", "start", "row", descending=[False, False, True, False], nulls_last=True)
             .group_by("question", "person", maintain_order=True)
             .agg(
                 evidence=pl.col("fact").head(MAX_EVIDENCE),
@@ -352,7 +392,8 @@ def _cohort(trial: Trial, cohort: Cohort, study: Study | None) -> _Cohort:
         *(["trial_not_in_registry"] if study is None else []),
     ]
     asked = tuple(criteria_of(cohort.criteria))
-    return _Cohort(trial, cohort, tree, asked, tuple(reasons), listed=study is not None)
+    listed, sites = study is not None, sites_of(trial, study)
+    return _Cohort(trial, cohort, tree, asked, tuple(reasons), listed=listed, sites=sites)
 
 
 def _is_of_a_cancer(test: Test) -> bool:

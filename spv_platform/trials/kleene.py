@@ -90,6 +90,33 @@ class Combined:
         return self.answers_needed < _NEVER
 
 
+def alone(tree: Node, leaves: Mapping[str, Array]) -> dict[str, Array]:
+    """Of each criterion: where it is UNKNOWN, and its answer alone could make the tree MET; Boolean, one a person.
+
+    Args:
+        tree: criteria, all of which decide.
+        leaves: per criterion id its verdicts, Int8, all of one length.
+    """
+    found: dict[str, Array] = {}
+    _spread(tree, MET, value_of(tree, leaves) == UNKNOWN, leaves, found)
+    return found
+
+
+def _spread(node: Node, wanted: int, needed: Array, leaves: Mapping[str, Array], found: dict[str, Array]) -> None:
+    """Hand to the members where it is them alone that keep the node from the wanted verdict."""
+    if isinstance(node, Criterion):
+        found[node.id] = needed & (leaves[node.id] == UNKNOWN)
+        return
+    wanted = -wanted if node.op == "none" else wanted
+    enough = {"all": len(node.members), "any": 1, "none": 1}.get(node.op, node.n)
+    # so many members are NOT_MET when fewer than enough are MET
+    others = (enough if wanted == MET else len(node.members) - enough + 1) - 1
+    values = [value_of(member, leaves) for member in node.members]
+    agree = reduce(np.add, [(value == wanted).astype(np.int32) for value in values])
+    for member, value in zip(node.members, values, strict=True):
+        _spread(member, wanted, needed & (value == UNKNOWN) & (agree == others), leaves, found)
+
+
 @dataclass(frozen=True)
 class _Judged:
     value: Array

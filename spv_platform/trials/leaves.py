@@ -41,12 +41,14 @@ from spv_platform.trials.model import (
     Lab,
     PerformanceStatus,
     Range,
+    Reach,
     Sex,
     Stage,
     Test,
     Therapy,
 )
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
+from spv_platform.trials.sites import judge_reach
 from spv_platform.trials.terms import code_matches, fold_code, plausible_range
 from spv_platform.trials.therapies import as_lasting, judge_therapy
 from spv_platform.trials.values import judge_quantity
@@ -109,6 +111,8 @@ def _judge(test: Test, facts: Facts) -> tuple[Judged, Rule]:
             return _lab(test, facts), latest
         case Therapy():
             return judge_therapy(test, facts), worst if test.washout_days is not None else best
+        case Reach():
+            return judge_reach(test, facts), agree
         case Biomarker():
             return biomarkers.judge(test, facts), history if test.gene is not None else latest
         case _:

@@ -20,6 +20,7 @@ from spv_platform.trials.model import (
     gating_tree,
 )
 from spv_platform.trials.paths import Literal, Path, TooManyPathsError, paths
+from spv_platform.trials.sites import point_of
 from spv_platform.trials.terms import gene_advice, known_unit, marker_name
 
 
@@ -31,7 +32,8 @@ def lint(trial: Trial) -> list[str]:
     for cohort in trial.cohorts:
         where = f"{trial.trial}: cohort {cohort.id}"
         for criterion in criteria_of(cohort.criteria):
-            warnings += [f"{where}: criterion {criterion.id}: {advice}" for advice in _advice(criterion)]
+            found = [*_advice(criterion), *(_of_sites(trial) if criterion.site else ())]
+            warnings += [f"{where}: criterion {criterion.id}: {advice}" for advice in found]
         warnings += [f"{where}: criterion {advice}" for advice in _structure(cohort.criteria, excluded=False)]
         warnings += [f"{where}: {advice}" for advice in _possible(cohort.criteria)]
     return warnings
@@ -60,6 +62,17 @@ def _advice(criterion: Criterion) -> list[str]:
             if extent(code) is None and cancer_class(code) is None
         ]
     return advice
+
+
+def _of_sites(trial: Trial) -> list[str]:
+    if not trial.sites and not trial.trial.startswith("NCT"):
+        return ["can never match: no site of the trial is known; add `sites:`"]
+    if not trial.sites:
+        return ["only the sites of the registry's study count; add `sites:` for others"]
+    if all(site.status == "closed" for site in trial.sites):
+        return ["can never match: all sites are closed"]
+    lost = [site.name for site in trial.sites if site.status == "open" and point_of(site) is None]
+    return [f"no table tells where the site {', '.join(lost)} is: add `latitude` and `longitude`"] if lost else []
 
 
 def _structure(node: Node, *, excluded: bool) -> list[str]:

@@ -167,7 +167,7 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
         alteration: one of these classes.
         partner: the other gene of a fusion, in either order; `any` gene, or `intergenic`.
         codons: of the protein, first to last.
-        exons: of the transcript that the laboratory reports.
+        exons: of the transcript that the laboratory reports; some, or first to last.
         consequence: names of the Sequence Ontology, or classes of the mutation annotation format.
         call: the class of a copy number change.
         copy_number: copies.
@@ -181,7 +181,7 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
     alteration: tuple[Alteration, ...] | Alteration | None = None
     partner: str | None = None
     codons: Range | None = None
-    exons: tuple[int, ...] | int | None = None
+    exons: tuple[int, ...] | int | Range | None = None
     consequence: tuple[str, ...] | str | None = None
     call: tuple[Call, ...] | Call | None = None
     copy_number: Range | None = None
@@ -214,8 +214,10 @@ class Biomarker(_Struct, frozen=True, kw_only=True):
             raise ValueError(f"`state: {self.state}` goes with `marker: HER2` only")
         for name in ("alteration", "exons", "consequence", "call"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, tuple):
+            if value is not None and not isinstance(value, tuple | Range):
                 _settle(self, name, (value,))
+        if isinstance(self.exons, Range):
+            _settle(self, "exons", _exons(self.exons))
         if self.change is not None:
             _settle(self, "change", _change(self.change))
         if self.consequence is not None:
@@ -246,6 +248,13 @@ _STATES: dict[str, tuple[str, ...]] = {
     "marker": ("positive", "negative", "low", "ultralow"),
     "signature": ("present", "absent"),
 }
+
+
+def _exons(limits: Range) -> tuple[int, ...]:
+    first, last = limits.min, limits.max
+    if first is None or last is None or not (first.is_integer() and last.is_integer() and 1 <= first <= last <= 1000):
+        raise ValueError("`exons` as a range has `min` and `max`, whole numbers from 1 to 1000")
+    return tuple(range(int(first), int(last) + 1))
 
 
 def _change(text: str) -> str:
@@ -297,8 +306,54 @@ class Lab(_Struct, frozen=True, kw_only=True):
         return (self.code,) if isinstance(self.code, str) else self.code
 
 
+class Distance(_Struct, frozen=True, kw_only=True):
+    """The person lives so near to a site of the trial that takes patients; see `trials.sites`."""
+
+    within_km: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.within_km) and 0 < self.within_km <= MAX_KM):
+            raise ValueError(f"`within_km` is a number over 0, at most {MAX_KM}: no two places are farther apart")
+
+
+#: Half the length of the equator, rounded up.
+MAX_KM = 20_040
+
+
+class Site(_Struct, frozen=True, kw_only=True):
+    """A place where a trial runs: by its coordinates (degrees, WGS 84), or by postal code and country.
+
+    Attributes:
+        status: at a `closed` site no patients are taken.
+    """
+
+    name: str
+    status: Literal["open", "closed"] = "open"
+    country: str = ""
+    postal_code: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError("`name` is empty")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("`latitude` and `longitude` go together")
+        if abs(self.latitude or 0) > 90 or abs(self.longitude or 0) > 180:
+            raise ValueError("`latitude` lies between -90 and 90, `longitude` between -180 and 180")
+
+
+class Reach(_Struct, frozen=True, kw_only=True):
+    """A `Distance`, asked for the sites of one trial."""
+
+    within_km: float
+    sites: tuple[Site, ...]
+
+
 Test: TypeAlias = (
     Age
+    | Distance
+    | Reach
     | Sex
     | Diagnosis
     | Finding
@@ -311,9 +366,21 @@ Test: TypeAlias = (
 )
 
 #: The keys of a criterion of which exactly one says what is asked for.
-KINDS = ("age", "sex", "diagnosis", "finding", "stage", "biomarker", "performance_status", "lab", "therapy", "text")
+KINDS = (
+    "age",
+    "sex",
+    "diagnosis",
+    "finding",
+    "stage",
+    "biomarker",
+    "performance_status",
+    "lab",
+    "therapy",
+    "site",
+    "text",
+)
 #: Kinds that ask for a state, not for a dated result: `within_days` has no meaning for them.
-TIMELESS = ("age", "sex", "text")
+TIMELESS = ("age", "sex", "site", "text")
 
 
 class Criterion(_Struct, frozen=True, kw_only=True):
@@ -341,6 +408,7 @@ class Criterion(_Struct, frozen=True, kw_only=True):
     performance_status: PerformanceStatus | None = None
     lab: Lab | None = None
     therapy: Therapy | None = None
+    site: Distance | None = None
     text: bool = False
 
     def __post_init__(self) -> None:
@@ -404,6 +472,7 @@ class Trial(_Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: `closed` closes all cohorts whatever the registry says.
+        sites: where it runs; without any, those of the registry's study.
         ctml: the document of a trial that came as CTML, without its criteria.
     """
 
@@ -412,6 +481,7 @@ class Trial(_Struct, frozen=True, kw_only=True):
     version: int = 1
     status: Literal["open", "closed"] = "open"
     cohorts: tuple[Cohort, ...]
+    sites: tuple[Site, ...] = ()
     ctml: dict[str, Any] | None = None
 
 

@@ -19,7 +19,10 @@ class StudyError(UsageError):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A place where the study runs; `status` is empty where the registry states none."""
+    """A place where the study runs; `status` is empty where the registry states none.
+
+    Coordinates are those of the registry, which are of the city.
+    """
 
     facility: str = ""
     status: str = ""
@@ -27,6 +30,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
     zip: str = ""
     country: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 class Study(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +130,14 @@ def _study(raw: Any, where: str) -> Study:
 
 def _site(raw: Any) -> Site:
     raw = raw if isinstance(raw, dict) else {}
-    return Site(**{name: _text(raw, name) for name in Site.__struct_fields__})
+    point = _get(raw, "geoPoint")
+    named = {name: _text(raw, name) for name in ("facility", "status", "city", "state", "zip", "country")}
+    return Site(**named, latitude=_degrees(point, "lat", 90), longitude=_degrees(point, "lon", 180))
+
+
+def _degrees(raw: dict[str, Any], name: str, most: float) -> float | None:
+    value = raw.get(name)
+    return float(value) if isinstance(value, int | float) and abs(value) <= most else None
 
 
 def _get(raw: Any, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from spv_platform.trials.criteria import MAX_CRITERIA
-from spv_platform.trials.model import KINDS, TIMELESS, Criterion
+from spv_platform.trials.model import KINDS, TIMELESS, Criterion, Site
 
 ID = "https://json-schema.org/draft/2020-12/schema"
 _LISTED = {"type": "string"}
@@ -17,7 +17,7 @@ def json_schema() -> dict[str, Any]:
     It knows keys, types and values; what only the reader can know (codes, protein changes, ids that stand twice) it
     lets pass: `spv trials lint` has the last word.
     """
-    (criterion,), parts = msgspec.json.schema_components([Criterion], ref_template="#/$defs/{name}")
+    (criterion, site), parts = msgspec.json.schema_components([Criterion, Site], ref_template="#/$defs/{name}")
     parts = {name: _closed(part) for name, part in parts.items()}
     name = criterion["$ref"].rpartition("/")[2]
     asked = parts[name]["properties"]
@@ -47,6 +47,7 @@ def json_schema() -> dict[str, Any]:
             "title": _LISTED,
             "version": {"type": "integer", "minimum": 1},
             "status": status,
+            "sites": {"type": "array", "items": site},
             "cohorts": {"type": "array", "items": cohort, "minItems": 1},
             "ctml": {"type": "object"},
         },

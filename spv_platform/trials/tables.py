@@ -42,7 +42,18 @@ def _criteria(*columns: str) -> tuple[str, ...]:
 _WEIGHED = tuple(
     f"patient_view.{column}"
     for column in (
-        *("gender", "birth_sex", "birth_date", "deceased", "opted_out", "problems", "cancers", "metastases", "stages"),
+        *(
+            "gender",
+            "birth_sex",
+            "birth_date",
+            "deceased",
+            "opted_out",
+            "addresses",
+            "problems",
+            "cancers",
+            "metastases",
+            "stages",
+        ),
         *("tnm", "ecog", "karnofsky", "tumor_markers", "variants", "regions_studied", "tmb", "msi", "mmr"),
         *("medications", "allergies", "procedures", "immunizations", "latest_results"),
     )

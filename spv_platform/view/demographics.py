@@ -28,6 +28,7 @@ def facts_of_patients(rows: pl.DataFrame) -> list[pl.DataFrame]:
         ),
         _deceased(rows),
         _addresses(rows),
+        _places(rows),
         _telecoms(rows),
         *_organizations(rows),
     ]
@@ -77,6 +78,23 @@ def _addresses(rows: pl.DataFrame) -> pl.DataFrame:
     full = pl.concat_str(lines, pl.col("city"), region, pl.col("country"), separator=", ", ignore_nulls=True)
     items = _each(rows, "address").with_columns(full=full.replace("", None)).filter(pl.col("full").is_not_null())
     return fact_rows(items, "address", value_text=pl.col("full"), status=pl.col("use"))
+
+
+def _places(rows: pl.DataFrame) -> pl.DataFrame:
+    """Where somebody lives, as far as an address tells: not where bills or letters go, and where somebody works."""
+    items = _each(rows, "place")
+    point = pl.concat_str(pl.lit("geo:"), "latitude", pl.lit(","), "longitude")
+    elsewhere = pl.col("use").is_in(["old", "temp", "billing", "work"]) | (pl.col("type") == "postal")
+    return fact_rows(
+        items.filter(pl.col("latitude").is_not_null() | pl.col("postal_code").is_not_null()),
+        "place",
+        value_text=point,
+        value_codes=pl.concat_list(pl.col("country", "state", "postal_code").fill_null("")),
+        status=pl.col("use"),
+        usable=~elsewhere.fill_null(value=False),
+        time_start=pl.col("start"),
+        time_end=pl.col("end"),
+    )
 
 
 def _telecoms(rows: pl.DataFrame) -> pl.DataFrame:

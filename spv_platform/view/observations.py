@@ -21,6 +21,10 @@ _HISTORY_PROFILE = r"/mcode-history-of-metastatic-cancer(?:\||$)"
 _MISMATCH_REPAIR = r"(?i)\bmismatch repair\b(?:.*\b(?:status|protein|deficien|expression|interpretation))?"
 _ABSENT_REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason|"
 _TNM_CATEGORY = r"\b((?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)(?:\(\w+\))?)"
+_POSITIVE = r"(?i)\b(?:positive|detected|present|reactive)\b"
+_NEGATIVE = (
+    r"(?i)\b(?:negative|absent|(?:not|none|non|no|without)\b.*\b(?:positive|detected|present|reactive)|nonreactive)\b"
+)
 #: Column of a component -> column of an Observation that means the same.
 _COMPONENT_COLUMNS = {
     "code": "code",
@@ -134,7 +138,7 @@ def polarity(words: pl.Expr) -> pl.Expr:
 
     What contradicts itself is indeterminate.
     """
-    word = words.str.to_lowercase().str.replace(r"\s*\([a-z ]+\)$", "").str.strip_chars()
+    word = _word(words)
     yes = pl.when(pl.col("value_boolean")).then(pl.lit("present")).otherwise(pl.lit("absent"))
     msi = word.replace_strict(table("msi_word"), default=None, return_dtype=pl.String)
     mmr = word.replace_strict(table("mmr_word"), default=None, return_dtype=pl.String)
@@ -147,10 +151,23 @@ def polarity(words: pl.Expr) -> pl.Expr:
         pl.when(pl.col("_kind") == "mmr").then(mmr),
         pl.when(pl.col("value_boolean").is_not_null()).then(yes),
     )
-    in_words = word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String)
     flagged = lookup("interpretation", "polarity")
-    contradicted = pl.any_horizontal((other != said).fill_null(value=False) for other in (in_words, flagged))
+    others = (flagged, _in_words(words), _in_words(pl.col("value_concept_text")), _in_words(pl.col("value_string")))
+    contradicted = pl.any_horizontal((other != said).fill_null(value=False) for other in others)
     return pl.when(contradicted).then(pl.lit("indeterminate")).otherwise(pl.coalesce(said, flagged))
+
+
+def _word(text: pl.Expr) -> pl.Expr:
+    """A text without the kind of its concept, as in "Negative (qualifier value)"."""
+    return text.str.to_lowercase().str.replace(r"\s*\([a-z ]+\)$", "").str.strip_chars()
+
+
+def _in_words(text: pl.Expr) -> pl.Expr:
+    """What a text says of a result, if it says one thing: the word of the table, else by the words in it."""
+    alone = _word(text).replace_strict(table("polarity_word"), default=None, return_dtype=pl.String)
+    positive, negative = text.str.contains(_POSITIVE), text.str.contains(_NEGATIVE)
+    said = pl.when(positive & ~negative).then(pl.lit("present")).when(negative & ~positive).then(pl.lit("absent"))
+    return pl.coalesce(alone, said)
 
 
 def of_the_patient() -> pl.Expr:

@@ -50,7 +50,7 @@ def facts_of_file(file: Path) -> list[dict[str, Any]]:
         max_entries=_MAX_ENTRIES,
     )
     found = facts_of(bearing(parsed.tables))
-    shown = found.filter(~pl.col("kind").is_in(["none", "identifier", "name", "address", "telecom"]))
+    shown = found.filter(~pl.col("kind").is_in(["none", "identifier", "name", "address", "place", "telecom"]))
     rows = shown.select(_SHOWN).sort("patient_id", "kind", "resource_type", "resource_id", maintain_order=True)
     return [
         {name: value for name, value in row.items() if value not in (None, [])} for row in rows.iter_rows(named=True)

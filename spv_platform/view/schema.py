@@ -17,6 +17,7 @@ KINDS = (
     "birth_date",  # time
     "deceased",  # polarity: present (dead) or absent (alive), time when stated
     "address",  # value_text: one line
+    "place",  # where an address is; value_text: "geo:LATITUDE,LONGITUDE", value_codes: country, state, postal code
     "telecom",  # value_text: "system:value"
     "care_organization",  # value_text: "Organization/id" that keeps the record or is named as the practice
     # clinical

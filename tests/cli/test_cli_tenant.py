@@ -69,6 +69,28 @@ def test_a_contract_with_an_unknown_field_adds_nothing(platform: Platform, tmp_p
     assert "west" not in platform.keys.tenants()
 
 
+def test_a_time_zone_is_set_and_stays_until_another_is_named(platform: Platform) -> None:
+    def zones() -> dict[str, str]:
+        return {row["tenant"]: row["time_zone"] for row in said("list")}
+
+    said("add", "west", "--time-zone", "America/Chicago")
+    assert zones() == {"north": "UTC", "south": "UTC", "west": "America/Chicago"}
+    said("add", "west", "--feed", "lab")
+    said("add", "north", "--time-zone", "Europe/Berlin")
+    assert zones() == {"north": "Europe/Berlin", "south": "UTC", "west": "America/Chicago"}
+    with platform.db.transaction() as cur:
+        cur.execute("SELECT what FROM ops.audit WHERE tenant = 'north' ORDER BY id DESC LIMIT 1")
+        assert cur.fetchall() == [("feeds emr, time zone Europe/Berlin",)]
+
+
+def test_a_wrong_time_zone_adds_nothing(platform: Platform) -> None:
+    result = run("add", "west", "--time-zone", "Amerika/Chicago")
+    assert result.exit_code == 1
+    assert "'Amerika/Chicago': no IANA name such as Europe/Berlin" in str(result.exception)
+    assert "west" not in states(platform)
+    assert "west" not in platform.keys.tenants()
+
+
 def test_a_tenant_is_removed_and_added_again(platform: Platform) -> None:
     result = run("remove", "north")
     assert result.exit_code == 0

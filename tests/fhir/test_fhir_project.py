@@ -35,6 +35,37 @@ def test_every_table_compiles_and_gives_exactly_its_schema() -> None:
         assert dict(frame.schema) == table.schema
 
 
+GEOLOCATION = "http://hl7.org/fhir/StructureDefinition/geolocation"
+
+
+def located(*point: tuple[str, float]) -> dict[str, Any]:
+    inside = [{"url": name, "valueDecimal": value} for name, value in point]
+    return {"extension": [{"url": "urn:other", "valueString": "x"}, {"url": GEOLOCATION, "extension": inside}]}
+
+
+def test_places_stand_beside_the_addresses_with_their_coordinates_and_their_time() -> None:
+    period = {"start": "2020-03", "end": "2021-04-05"}
+    moved = {"use": "old", "type": "physical", "postalCode": "Z", "country": "US", "state": "MA", "period": period}
+    here = {"text": "1 Road", **located(("latitude", 42.5424261054), ("longitude", -71))}
+    half = located(("latitude", 42.5))
+    found = row(patient(address=[moved, here, half]), "patient")["place"]
+    names = ("use", "type", "state", "postal_code", "country", "latitude", "longitude", "start", "end")
+    assert [tuple(place[name] for name in names) for place in found] == [
+        ("old", "physical", "MA", "Z", "US", None, None, datetime(2020, 3, 1), datetime(2021, 4, 6)),
+        (None, None, None, None, None, 42.5424261054, -71.0, None, None),
+        (None,) * 9,
+    ]
+
+
+def test_a_coordinate_that_no_column_can_hold_is_no_place() -> None:
+    beyond = bundle(entry(patient(address=[located(("latitude", 1.25), ("longitude", 2.25))]))).replace(
+        b"1.25", b"1e999"
+    )
+    parsed = parse(beyond)
+    assert reasons(parsed) == []
+    assert rows(parsed, "patient")[0]["place"][0]["latitude"] is None
+
+
 def test_a_patient_row_has_names_addresses_extensions_and_times() -> None:
     found = row(
         patient(

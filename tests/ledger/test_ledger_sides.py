@@ -9,7 +9,7 @@ from ledger_sample import claimed, formed, land
 
 from spv_platform.errors import UsageError
 from spv_platform.ledger import audit, batches, criteria, objects, opt_outs, quarantine, references, replays, tenants
-from spv_platform.ledger.db import Database
+from spv_platform.ledger.db import Database, today
 
 
 class Entry(NamedTuple):
@@ -27,6 +27,41 @@ def test_tenants_and_feeds_can_be_added_twice(db: Database) -> None:
         assert tenants.feeds(cur, "west") == []
         assert tenants.tenant_exists(cur, "north")
         assert not tenants.tenant_exists(cur, "west")
+
+
+def test_a_tenant_is_in_utc_until_its_zone_is_said(db: Database) -> None:
+    with db.transaction() as cur:
+        assert tenants.zone_and_day(cur, "north") == ("UTC", today(cur))
+        tenants.set_time_zone(cur, "north", "Pacific/Kiritimati")
+        zone, day = tenants.zone_and_day(cur, "north")
+        cur.execute("SELECT (now() + interval '14 hours')::date")
+        assert (zone, [(day,)]) == ("Pacific/Kiritimati", cur.fetchall())
+        assert tenants.zone_and_day(cur, "south")[0] == "UTC"
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Atlantis", "europe/berlin", "CET", "Factory", "+02:00", "posix/Europe/Berlin", ""]
+)
+def test_what_is_no_time_zone_is_refused(db: Database, zone: str) -> None:
+    with pytest.raises(UsageError, match="no IANA name such as Europe/Berlin"), db.transaction() as cur:
+        tenants.check_time_zone(cur, zone)
+
+
+def test_nobody_has_no_time_zone(db: Database) -> None:
+    with pytest.raises(UsageError, match="no tenant west"), db.transaction() as cur:
+        tenants.zone_and_day(cur, "west")
+
+
+def test_a_day_begins_once_at_each_tenant_and_again_when_the_tenant_is_elsewhere(db: Database) -> None:
+    with db.transaction() as cur:
+        assert [tenants.begin_day(cur, "north") for _ in range(2)] == [True, False]
+        assert tenants.begin_day(cur, "south")
+        tenants.set_time_zone(cur, "north", "Europe/Berlin")
+        assert [tenants.begin_day(cur, name) for name in ("north", "south")] == [True, False]
+        tenants.set_time_zone(cur, "north", "Europe/Berlin")
+        assert not tenants.begin_day(cur, "north")
+        cur.execute("UPDATE ops.tenant SET matched_for = matched_for - 1")
+        assert [tenants.begin_day(cur, name) for name in ("north", "south")] == [True, True]
 
 
 def test_a_name_that_cannot_be_a_path_is_refused(db: Database) -> None:

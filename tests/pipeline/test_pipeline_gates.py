@@ -17,6 +17,7 @@ from spv_platform.pipeline.claims import hold
 from spv_platform.pipeline.gate import GateRefusedError
 from spv_platform.pipeline.landing.discover import form_batches
 from spv_platform.pipeline.publish import publish_batch
+from spv_platform.pipeline.tenancy import add_tenant
 from spv_platform.quality import expectations
 from spv_platform.sample import bundles
 
@@ -42,6 +43,13 @@ def again(world: World) -> bool:
     """Carry the one batch that wants a run."""
     (due,) = form_batches(world.platform)
     return drain.process(world.platform, due)
+
+
+def test_who_is_born_today_at_the_tenant_is_not_born_in_the_future(world: World) -> None:
+    add_tenant(world.platform, TENANT, time_zone="Pacific/Kiritimati")  # for most of a day it is tomorrow there
+    ((day,),) = world.rows("SELECT (now() AT TIME ZONE 'Pacific/Kiritimati')::date::text")
+    world.land("newborn", bundle(patient("ann", birth=day)))
+    assert drain.process(world.platform, world.form(1))
 
 
 def test_a_refused_batch_is_set_aside_with_what_it_fell_short_of_and_the_next_goes_on(world: World) -> None:

@@ -162,6 +162,19 @@ def test_a_criteria_file_that_cannot_be_read_is_reported_and_the_others_count(ne
         put_file(world.platform, tmp_path / "criteria.txt")
 
 
+def test_what_is_probably_not_meant_is_told_once_of_files_that_come_in_force(new_world, tmp_path):
+    world = new_world()
+    world.put_criteria()
+    odd = "{id: A, criteria: {id: x, wording: w, biomarker: {gene: EGRF}}}"
+    (tmp_path / "odd.yaml").write_text(f"trial: NCT00000009\ncohorts: [{odd}]")
+    put_file(world.platform, tmp_path / "odd.yaml")
+    report = refresh_criteria(world.platform)
+    place = "criteria/odd.yaml: NCT00000009: cohort A: criterion x"
+    assert report.remarks == [f"{place}: gene `EGRF` is not a known HGNC symbol"]
+    assert (report.trials, report.problems) == (3, [])
+    assert refresh_criteria(world.platform).remarks == []
+
+
 def test_cohorts_are_listed_with_the_registrys_status(world, new_world):
     rows = {(row["trial"], row["cohort"]): row["registry_status"] for row in cohort_rows(world.platform)}
     assert rows == {

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from trials_facts import AS_OF, OPEN, fact, frame, trial_of
 
 from spv_platform.trials.changes import next_changes
-from spv_platform.trials.criteria import from_document
+from spv_platform.trials.criteria import from_document, to_document
 from spv_platform.trials.evaluate import Matcher
 from spv_platform.trials.registry import Study
 
@@ -47,6 +47,13 @@ def change(trial, *facts):
 )
 def test_the_next_change_is_the_day_an_age_a_window_or_a_wash_out_ends(asked, facts, expected):
     assert change(trial_of(asked), *facts) == expected
+
+
+def test_the_day_on_which_somebody_moves_away_is_foreseen():
+    document = to_document(trial_of({"site": {"within_km": 10}}))
+    trial = from_document({**document, "sites": [{"name": "H", "postal_code": "02115", "country": "US"}]})
+    until = fact("place", value_codes=["US", "MA", "02115"]) | {"time_end": fact("x", "2024-07-31")["time_end"]}
+    assert change(trial, until) == (date(2024, 8, 1), "needs_information")
 
 
 days = st.integers(-60, 60).map(lambda days: str(AS_OF + timedelta(days=days)))

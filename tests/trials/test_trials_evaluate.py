@@ -56,6 +56,18 @@ def test_a_missing_test_puts_a_person_one_test_away():
     assert (row["missing"], row["answers_needed"]) == (["er"], 1)
 
 
+def test_who_is_one_answer_away_is_told_with_the_answers_that_decide_alone():
+    her2, alk = ({"id": name, "biomarker": {"gene": name}} for name in ("ERBB2", "ALK"))
+    either = trial_of(ADULT, {"any": [ER_POSITIVE, {"all": [her2, alk]}]})
+    people = [*person("a", er="nothing"), *person("b"), *person("c", born=None, er="nothing")]
+    dead = [*person("d", er="nothing"), fact("deceased", "2024-01-01", "d", polarity="present")]
+    persons = dict.fromkeys("abcd", False)
+    assert run(either, people + dead, persons=persons).one_away().rows() == [("a", NCT, "A", "er")]
+    assert run(either, people, persons={"a": True}).one_away().is_empty()
+    for registry in ({}, {NCT: Study(nct_id=NCT, title="", overall_status="COMPLETED")}):
+        assert run(either, people, persons=persons, registry=registry).one_away().is_empty()
+
+
 def test_a_person_of_whom_nothing_is_known_is_neither_approved_nor_rejected():
     row = cohort([])
     assert (row["verdict"], row["approved"], row["missing"]) == ("needs_information", False, ["adult", "er", "egfr"])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN, combine, first_against, value_of
+from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN, alone, combine, first_against, value_of
 from spv_platform.trials.model import Criterion, Group, criteria_of
 
 VALUES = (MET, UNKNOWN, NOT_MET)
@@ -95,6 +95,19 @@ def test_answers_needed_is_the_least_number_that_can_make_it_met(tree, values):
     combined = one_row(tree, values)
     assert combined.reachable[0] == bool(counts)
     assert not counts or combined.answers_needed[0] == min(counts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(trees(), assignments)
+def test_an_answer_decides_alone_if_the_tree_is_met_with_it_and_all_else_as_it_is(tree, values):
+    deciding = {
+        name
+        for name in NAMES
+        if values[name] == UNKNOWN == plain(tree, values)
+        and MET in {plain(tree, values | {name: answer}) for answer in (MET, NOT_MET)}
+    }
+    found = alone(tree, {name: np.array([value], np.int8) for name, value in values.items()})
+    assert {name for name, decides in found.items() if decides[0]} == deciding
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import os
 from collections import Counter
 from datetime import date
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,24 +15,35 @@ from spv_platform.trials.matchminer.documents import match_documents
 from spv_platform.trials.matchminer.exporting import to_ctml
 from spv_platform.trials.matchminer.records import RecordError, read_records
 
-CORPUS = Path(os.environ.get("SPV_CORPUS", Path(__file__).parents[3] / "shared" / "corpus")) / "matchminer"
 AS_OF = date(2000, 7, 12)
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+
+
+@pytest.fixture(scope="session")
+def folder(corpus):
+    return corpus / "matchminer"
 
 
 @pytest.fixture(scope="module")
-def records():
-    return read_records(CORPUS / "clinical.ejson.gz", CORPUS / "genomic.ejson.gz")
+def records(folder):
+    return read_records(folder / "clinical.ejson.gz", folder / "genomic.ejson.gz")
 
 
-def imported(name):
-    return parse_ctml((CORPUS / f"{name}.json").read_text(), f"{name}.json")
+@pytest.fixture(scope="module")
+def imported(folder):
+    """Reads a document of the corpus."""
+    return lambda name: parse_ctml((folder / f"{name}.json").read_text(), f"{name}.json")
 
 
-def documents(records, name, *, deceased=False, closed=False, world=True, **more):
-    trial = imported(f"trials/{name}").trial
-    flags = {"include_deceased": deceased, "include_closed": closed, "closed_world": world, **more}
-    return list(match_documents([trial], records, AS_OF, **flags))
+@pytest.fixture(scope="module")
+def documents(imported, records):
+    """Matches the records to a trial of the corpus."""
+
+    def match(name, *, deceased=False, closed=False, world=True, **more):
+        trial = imported(f"trials/{name}").trial
+        flags = {"include_deceased": deceased, "include_closed": closed, "closed_world": world, **more}
+        return list(match_documents([trial], records, AS_OF, **flags))
+
+    return match
 
 
 def samples(found):
@@ -44,15 +53,13 @@ def samples(found):
 FOUR = ("all_closed", "all_open", "closed_dose", "closed_step_arm")
 
 
-@needs_corpus
-def test_four_trials_give_48_documents_of_5_samples_each(records):
-    found = [documents(records, name, deceased=True, closed=True) for name in FOUR]
+def test_four_trials_give_48_documents_of_5_samples_each(documents):
+    found = [documents(name, deceased=True, closed=True) for name in FOUR]
     assert [len(samples(each)) for each in found] == [5] * 4
     assert sum(map(len, found)) == 48
-    assert [len(samples(documents(records, name, closed=True))) for name in FOUR] == [4] * 4
+    assert [len(samples(documents(name, closed=True))) for name in FOUR] == [4] * 4
 
 
-@needs_corpus
 @pytest.mark.parametrize(
     ("name", "flags", "of", "expected"),
     [
@@ -70,51 +77,44 @@ def test_four_trials_give_48_documents_of_5_samples_each(records):
         ("run_log_two_arms", {}, list, 3),
     ],
 )
-def test_the_closed_world_is_that_of_matchminer(records, name, flags, of, expected):
-    assert len(of(documents(records, name, **flags))) == expected
+def test_the_closed_world_is_that_of_matchminer(documents, name, flags, of, expected):
+    assert len(of(documents(name, **flags))) == expected
 
 
-@needs_corpus
-def test_documents_are_one_for_each_record_negation_and_burden(records):
-    assert [*Counter(each["sample"] for each in documents(records, "signatures")).values()] == [5]
-    assert sorted(Counter(each["sample"] for each in documents(records, "tmb")).values()) == [3, 4, 4]
-    structured = Counter(each["sample"] for each in documents(records, "structured_sv"))
+def test_documents_are_one_for_each_record_negation_and_burden(documents):
+    assert [*Counter(each["sample"] for each in documents("signatures")).values()] == [5]
+    assert sorted(Counter(each["sample"] for each in documents("tmb")).values()) == [3, 4, 4]
+    structured = Counter(each["sample"] for each in documents("structured_sv"))
     assert structured.most_common(1)[0][1] == 44
-    assert {(each["level"], each["level_id"]) for each in documents(records, "run_log_two_arms")} == {("arm", 101)}
+    assert {(each["level"], each["level_id"]) for each in documents("run_log_two_arms")} == {("arm", 101)}
 
 
-@needs_corpus
-def test_in_three_values_a_positive_stays_and_nobody_is_certain_of_a_negation(records):
+def test_in_three_values_a_positive_stays_and_nobody_is_certain_of_a_negation(documents):
     for name in FOUR:
-        assert documents(records, name, world=False) == documents(records, name)
-    assert documents(records, "all_open_dup", world=False, deceased=True) == []
-    unsure = documents(records, "all_open_dup", world=False, deceased=True, include_unknown=True)
-    assert samples(unsure) >= samples(documents(records, "all_open_dup", deceased=True))
+        assert documents(name, world=False) == documents(name)
+    assert documents("all_open_dup", world=False, deceased=True) == []
+    unsure = documents("all_open_dup", world=False, deceased=True, include_unknown=True)
+    assert samples(unsure) >= samples(documents("all_open_dup", deceased=True))
     assert {each["reason"] for each in unsure} == {"unknown"}
 
 
-@needs_corpus
-def test_an_opened_arm_changed_criteria_a_death_and_a_birthday_change_who_matches(records):
-    assert documents(records, "run_log_arm_closed") == []
-    assert samples(documents(records, "run_log_arm_open_criteria_change")) < samples(
-        documents(records, "run_log_arm_open")
-    )
-    older, younger = documents(records, "older_than_18"), documents(records, "younger_than_18")
+def test_an_opened_arm_changed_criteria_a_death_and_a_birthday_change_who_matches(documents):
+    assert documents("run_log_arm_closed") == []
+    assert samples(documents("run_log_arm_open_criteria_change")) < samples(documents("run_log_arm_open"))
+    older, younger = documents("older_than_18"), documents("younger_than_18")
     assert not samples(older) & samples(younger)
     assert len(samples(older) | samples(younger)) == 102
 
 
-@needs_corpus
-def test_the_real_trial_of_thirteen_arms_is_read_and_its_misspelt_call_is_found():
+def test_the_real_trial_of_thirteen_arms_is_read_and_its_misspelt_call_is_found(imported):
     real = imported("NCT03297606_CAPTUR")
     assert len(real.trial.cohorts) == 13
     (misspelt,) = [remark for remark in real.remarks if "High Amplication" in remark]
     assert "did you mean `high amplification`?" in misspelt
 
 
-@needs_corpus
 @pytest.mark.parametrize("name", [*FOUR, "massive_match_clause", "structured_sv", "signatures", "tmb", "all_open_dup"])
-def test_a_trial_that_goes_out_and_in_again_matches_the_same(records, name):
+def test_a_trial_that_goes_out_and_in_again_matches_the_same(imported, records, name):
     first = imported(f"trials/{name}").trial
     exported = to_ctml(first)
     assert exported.remarks == []
@@ -126,9 +126,8 @@ def test_a_trial_that_goes_out_and_in_again_matches_the_same(records, name):
     assert len(found[0]) == len(found[1])
 
 
-@needs_corpus
-def test_every_key_that_is_no_criterion_comes_back():
-    document = json.loads((CORPUS / "NCT03297606_CAPTUR.json").read_text())
+def test_every_key_that_is_no_criterion_comes_back(folder):
+    document = json.loads((folder / "NCT03297606_CAPTUR.json").read_text())
     back = to_ctml(parse_ctml(json.dumps(document), "x").trial).trial.ctml
     assert {k: v for k, v in back.items() if k != "treatment_list"} == {
         k: v for k, v in document.items() if k != "treatment_list"

@@ -1,15 +1,11 @@
 import gzip
 import itertools
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from spv_platform.trials import registry
 from spv_platform.trials.registry import Site, StudyError, newest, parse_studies, parse_study
-
-CORPUS = Path(os.environ.get("SPV_CORPUS", Path(__file__).parents[3] / "shared" / "corpus")) / "ctgov"
 
 
 def study(nct="NCT00000001", status="RECRUITING", updated="2024-01-01", **modules):
@@ -98,14 +94,13 @@ def test_the_newest_version_of_a_study_wins_in_any_order():
     assert set(results[0]) == {"NCT00000001", "NCT00000002"}
 
 
-def test_real_studies_of_the_registry_parse():
-    files = sorted(CORPUS.glob("*.json.gz"))
-    if not files:
-        pytest.skip("no corpus at ../shared/corpus or $SPV_CORPUS")
+def test_real_studies_of_the_registry_parse(corpus):
+    files = sorted((corpus / "ctgov").glob("*.json.gz"))
     studies = [found for file in files for found in parse_studies(file.read_bytes(), file.name)]
     known = newest(studies)
     assert len(known) == 11
     assert not known["NCT02513394"].recruiting
     assert len(known["NCT02513394"].sites) == 437
     assert known["NCT06008288"].recruiting
+    assert all(site.latitude and site.longitude for site in known["NCT06008288"].sites)
     assert all(study.title and study.last_update and study.start for study in studies)

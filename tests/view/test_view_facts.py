@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -50,6 +51,23 @@ def test_a_patient_gives_facts_of_who_it_is() -> None:
     assert (died["polarity"], died["time"]) == ("present", "2020-01-01")
     assert only(found, "address")["value_text"] == "1 A St, Flat 2, Town, MA 01234"
     assert only(found, "telecom")["value_text"] == "phone:555"
+
+
+def test_an_address_tells_where_somebody_lives_unless_it_is_for_something_else() -> None:
+    def address(**more: Any) -> dict[str, Any]:
+        return {"postalCode": "01234", "state": "MA", "country": "US", **more}
+
+    point = [{"url": name, "valueDecimal": value} for name, value in (("latitude", 42.5), ("longitude", -70.25))]
+    geolocation = {"url": "http://hl7.org/fhir/StructureDefinition/geolocation", "extension": point}
+    home = {"use": "home", "extension": [geolocation], "period": {"end": "2024-01"}}
+    elsewhere = [address(use=use) for use in ("old", "temp", "billing", "work")] + [address(type="postal")]
+    found = facts(patient(address=[home, address(), {"city": "Town"}, *elsewhere])).filter(kind="place")
+    assert found.filter("usable").sort("value_text", nulls_last=True).select("value_text", "value_codes").rows() == [
+        ("geo:42.5,-70.25", ["", "", ""]),
+        (None, ["US", "MA", "01234"]),
+    ]
+    assert found.filter(pl.col("status") == "home")["time_end"].to_list() == [datetime(2024, 2, 1)]
+    assert found.filter(~pl.col("usable")).height == len(elsewhere)
 
 
 def test_a_patient_stated_alive_has_an_absent_death() -> None:
@@ -464,6 +482,25 @@ def test_a_result_that_contradicts_itself_is_indeterminate() -> None:
     flagged = facts(observation(er, valueCodeableConcept=negative, interpretation=[flag]))
     assert only(flagged, "tumor_marker")["polarity"] == "indeterminate"
     assert only(facts(observation(er, valueCodeableConcept=positive)), "tumor_marker")["polarity"] == "present"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "polarity"),
+    [
+        ("260385009", "Positive", "indeterminate"),
+        ("260385009", "ER positive (95 %)", "indeterminate"),
+        ("10828004", "Receptor negative", "indeterminate"),
+        ("10828004", "Not detected", "indeterminate"),
+        ("260385009", "Negative", "absent"),
+        ("260385009", "No positive cells", "absent"),
+        ("260385009", "not detected (qualifier value)", "absent"),
+        ("10828004", "Positive in 95 %, internal control negative", "present"),
+        ("10828004", "strong staining", "present"),
+    ],
+)
+def test_a_negative_result_with_a_positive_text_is_indeterminate(code: str, said: str, polarity: str) -> None:
+    er, value = concept(LOINC, "16112-5", "ER"), {"coding": [{"system": SCT, "code": code}], "text": said}
+    assert only(facts(observation(er, valueCodeableConcept=value)), "tumor_marker")["polarity"] == polarity
 
 
 def test_a_result_about_a_relative_is_not_the_patients() -> None:

@@ -17,7 +17,17 @@ FILES = {
     "examples": "examples.ndjson.gz",
 }
 #: What identifies somebody, or is no statement about the person's health.
-NOT_COMPARED = ("none", "identifier", "name", "address", "telecom", "care_organization", "encounter", "specimen")
+NOT_COMPARED = (
+    "none",
+    "identifier",
+    "name",
+    "address",
+    "place",
+    "telecom",
+    "care_organization",
+    "encounter",
+    "specimen",
+)
 SHORT = {
     "http://snomed.info/sct": "sct",
     "http://loinc.org": "loinc",

@@ -8,9 +8,9 @@ from datetime import date
 import polars as pl
 
 from spv_platform.envelope.keys import open_state, seal_state
-from spv_platform.ledger import outbox, practices
+from spv_platform.ledger import outbox, practices, tenants
 from spv_platform.ledger.approvals import Verdict
-from spv_platform.ledger.db import Cursor, today
+from spv_platform.ledger.db import Cursor
 from spv_platform.ledger.outbox import News
 from spv_platform.notify.message import POTENTIALLY_ELIGIBLE, news_id
 from spv_platform.notify.routing import TreatedBy, choose, treated_by
@@ -52,7 +52,8 @@ def put(platform: Platform, cur: Cursor, tenant: str, news: list[Candidate]) -> 
     Once news has a practice, it stays there. Call it after `tenants.check_active`, which `practices.lock` waits for.
     """
     routed = outbox.routed(cur, [item.event_id for item in news])
-    state_key, routes, day = platform.tenant_keys(tenant).state, practices.routes(cur, tenant), today(cur)
+    state_key, routes = platform.tenant_keys(tenant).state, practices.routes(cur, tenant)
+    _, day = tenants.zone_and_day(cur, tenant)
     rows = [
         News(
             item.event_id,
@@ -69,7 +70,7 @@ def put(platform: Platform, cur: Cursor, tenant: str, news: list[Candidate]) -> 
 
 def route_unrouted(platform: Platform, cur: Cursor, tenant: str) -> int:
     """Route what no practice stood for by the practices of now; how many were routed."""
-    routes, day = practices.routes(cur, tenant), today(cur)
+    routes, (_, day) = practices.routes(cur, tenant), tenants.zone_and_day(cur, tenant)
     chosen = [
         (event_id, choose(organizations_of(platform, tenant, event_id, sealed), routes, day))
         for event_id, sealed in outbox.unrouted(cur, tenant)

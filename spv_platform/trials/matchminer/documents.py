@@ -99,6 +99,7 @@ def _paths(tree: Node, trial: Trial, cohort: Cohort) -> list[Path]:
 
 
 def _answer(criterion: Criterion, facts: Facts) -> _Answer:
+    """What the records say, of whichever cancer: a sample has one, and none of its records names another."""
     verdicts = judge(criterion.test, criterion.within_days, facts)
     met: dict[int, list[int]] = {}
     weighed = verdicts.weighed
