@@ -4,11 +4,9 @@ Nothing here is visible to a reader: files lie beside the tables until the publi
 aside with its reason and the batch goes on without it.
 """
 
-import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,8 +40,6 @@ ROWS_PER_FILE = 250_000
 BYTES_PER_FILE = 256 * 2**20
 #: Sealed bytes of an object that may be opened before its turn, so that not two large ones are held.
 _MOST_AHEAD = 4 * 2**20
-#: Objects made before Python looks for cycles among them, while rows are made.
-_COLLECT_AFTER = 100_000
 
 
 @dataclass(frozen=True)
@@ -111,13 +107,12 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     staging = Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
-    with _few_collections():
-        for item, opened in _opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
-            holding.check()
-            outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
-            staging.add_rows(outcome.rows)
-            done.append(replace(outcome, rows={}))
-        staging.flush()
+    for item, opened in _opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
+        holding.check()
+        outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
+        staging.add_rows(outcome.rows)
+        done.append(replace(outcome, rows={}))
+    staging.flush()
     new_content = _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
@@ -135,17 +130,6 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
             faults.point("file_deleted")
     faults.point("after_staging")
     return _report(done, staging.files, new_content)
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Rows are many objects and hold no cycles: to look for those all the time takes a fifth of it."""
-    usual = gc.get_threshold()
-    gc.set_threshold(_COLLECT_AFTER, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def _opened_ahead(
