@@ -105,6 +105,11 @@ def read(resource_type: str, text: bytes) -> Resource | None:
     return _takers.take(resource_type, text)
 
 
+def derive(resource_type: str) -> None:
+    """Make now what reading a type takes."""
+    _takers.derive(resource_type)
+
+
 def second_opinion(resource_type: str, text: bytes) -> list[Problem]:
     """All that is wrong with one resource, at most `MAX_PROBLEMS`; empty when it is valid.
 

@@ -158,11 +158,9 @@ class Takers:
             text: its JSON text, nested less deep than `structure.MAX_DEPTH`; if it has a backslash, without blanks
                 between the tokens.
         """
-        type_ = self._types.get(resource_type)
+        type_ = self._types.get(resource_type) or self._derive(resource_type)
         if type_ is None:
-            type_ = self._derive(resource_type)
-            if type_ is None:
-                return None
+            return None
         try:
             found = _elements(text)
             names = tuple(found)
@@ -179,6 +177,13 @@ class Takers:
             return Resource(names, texts, list(map(getitem, shape.known, texts)))
         except (ValueError, KeyError):
             return None
+
+    def derive(self, resource_type: str) -> None:
+        """Derive now what would be derived when it is first needed, of a type that has a model."""
+        type_ = self._types.get(resource_type) or self._derive(resource_type)
+        for known in type_.known.values() if type_ else ():
+            if isinstance(known, _Known):
+                known.reader(True)
 
     def _derive(self, resource_type: str) -> "_Type | None":
         model = self._model_of(resource_type)
@@ -210,7 +215,7 @@ class _Known(dict[bytes, Taken]):
     """The texts of one element that were taken. Others are read when they are asked for; ValueError: not taken.
 
     Args:
-        reader: gives what reads plain texts, or any.
+        reader: gives what reads plain texts (True), or any.
         write: writes again what was read.
     """
 
@@ -220,7 +225,7 @@ class _Known(dict[bytes, Taken]):
     def __init__(
         self, reader: Callable[[bool], Callable[[bytes], Any]], write: Callable[[Any], bytes] = _encode
     ) -> None:
-        self._reader, self._write = cache(reader), write
+        self.reader, self._write = cache(reader), write
         self.everywhere.append(self)
 
     def __missing__(self, text: bytes) -> Taken:
@@ -228,7 +233,7 @@ class _Known(dict[bytes, Taken]):
         strange = escaped or not text.isascii()
         if b"{}" in text or (escaped and _HIDING.search(text)) or (strange and _BLANK.search(text)):
             raise ValueError
-        value = self._reader(not strange and _is_plain(text))(text)
+        value = self.reader(not strange and _is_plain(text))(text)
         if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
             raise ValueError
         taken = Taken(value)
@@ -295,15 +300,15 @@ class _Shape(NamedTuple):
 
 
 class _Type:
-    """What is known of one type of resource; `shapes` are those that were asked for."""
+    """What is known of one type of resource: its elements by name, and the shapes that were asked for."""
 
     def __init__(self, name: str, model: Any, inside: _Known) -> None:
         elements = _read_of(model)
-        self._known: dict[str, dict[bytes, Taken]] = {each.name: _known_of(each) for each in elements}
-        self._known["resourceType"] = {b'"%b"' % name.encode(): Taken(None)}
-        if "contained" in self._known:
-            self._known["contained"] = inside
-        self._known["id"] = {_AN_ID: Taken(None)}
+        self.known: dict[str, dict[bytes, Taken]] = {each.name: _known_of(each) for each in elements}
+        self.known["resourceType"] = {b'"%b"' % name.encode(): Taken(None)}
+        if "contained" in self.known:
+            self.known["contained"] = inside
+        self.known["id"] = {_AN_ID: Taken(None)}
         self._required = {"resourceType", *(each.name for each in elements if each.required)}
         self._choices = [(frozenset(members), least) for members, least in _choices_of(model)]
         self.shapes: dict[tuple[str, ...], _Shape] = {}
@@ -316,7 +321,7 @@ class _Type:
         """
         present = set(names)
         if not (
-            present <= self._known.keys()
+            present <= self.known.keys()
             and present >= self._required
             and all(least <= len(members & present) <= 1 for members, least in self._choices)
         ):
@@ -325,7 +330,7 @@ class _Type:
             self.shapes.clear()
         frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
         shape = self.shapes[names] = _Shape(
-            tuple(self._known[name] for name in names), frame, names.index("id") if "id" in present else None
+            tuple(self.known[name] for name in names), frame, names.index("id") if "id" in present else None
         )
         return shape
 

@@ -43,7 +43,7 @@ def warm_up(settings: Settings, module: str) -> None:
         importlib.import_module(name)
     import polars as pl
 
-    from spv_platform.fhir.contract import read, second_opinion
+    from spv_platform.fhir.contract import derive, second_opinion
     from spv_platform.lake.tables import TABLES
     from spv_platform.quality.expectations import Suite, judge, key_expectations
     from spv_platform.resources.platform import PlatformResource
@@ -51,7 +51,7 @@ def warm_up(settings: Settings, module: str) -> None:
     # The first evaluation of a process makes what all later ones use.
     judge(Suite("warm_up", lambda: key_expectations(["a"], unique=True)), pl.DataFrame({"a": ["b"]}))
     for resource_type in (name for table in TABLES for name in table.resource_types):
-        read(resource_type, b'{"resourceType":""}')
+        derive(resource_type)
         second_opinion(resource_type, b"{}")
     platform = PlatformResource().open()
     with platform.db.transaction():

@@ -4,13 +4,12 @@ Nothing here is visible to a reader: files lie beside the tables until the publi
 aside with its reason and the batch goes on without it.
 """
 
-import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from spv_platform import faults
@@ -42,8 +41,6 @@ ROWS_PER_FILE = 250_000
 BYTES_PER_FILE = 256 * 2**20
 #: Sealed bytes of an object that may be opened before its turn, so that not two large ones are held.
 _MOST_AHEAD = 4 * 2**20
-#: Objects made before Python looks for cycles among them, while rows are made.
-_COLLECT_AFTER = 100_000
 
 
 @dataclass(frozen=True)
@@ -111,13 +108,12 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     staging = Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
-    with _few_collections():
-        for item, opened in _opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
-            holding.check()
-            outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
-            staging.add_rows(outcome.rows)
-            done.append(replace(outcome, rows={}))
-        staging.flush()
+    for item, opened in _opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
+        holding.check()
+        outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
+        staging.add_rows(outcome.rows)
+        done.append(replace(outcome, rows={}))
+    staging.flush()
     new_content = _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
@@ -137,17 +133,6 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     return _report(done, staging.files, new_content)
 
 
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Rows are many objects and hold no cycles: to look for those all the time takes a fifth of it."""
-    usual = gc.get_threshold()
-    gc.set_threshold(_COLLECT_AFTER, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-
-
 def _opened_ahead(
     open_: "Callable[[LedgerObject], _Open]", items: Sequence[LedgerObject]
 ) -> "Iterator[tuple[LedgerObject, Callable[[], _Open]]]":
@@ -156,7 +141,7 @@ def _opened_ahead(
 
     with ThreadPoolExecutor(1) as pool:
         ahead = None
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip_longest(items, items[1:]):
             opened = ahead.result if ahead else partial(open_, item)
             small = following is not None and following.size_bytes <= _MOST_AHEAD
             ahead = pool.submit(open_, following) if following and small else None

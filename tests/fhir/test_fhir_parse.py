@@ -142,6 +142,7 @@ def test_a_history_says_when_each_delete_was() -> None:
         (entry(patient(id=5)), "invalid_id", "/id"),
         (entry(patient(birthDate="x")), "invalid_resource", "/birthDate"),
         (entry(patient(), "urn:\0"), "nul_character", ""),
+        (entry(patient(contained=None)), "null_value", "/contained"),
         (entry([]), "entry_not_object", ""),
         (5, "entry_not_object", ""),
     ],
@@ -188,6 +189,11 @@ def assert_alone(raw: bytes, reason: str) -> None:
         parsed = parse(data)
         assert reasons(parsed) == [(1, reason, "")]
         assert counts(parsed) == (3, 2, 0, 0, 0, 1)
+
+
+def test_a_generated_narrative_makes_no_other_version() -> None:
+    told = patient(text={"status": "generated", "div": "<div xmlns='http://www.w3.org/1999/xhtml'>x</div>"})
+    assert counts(parse(bundle(entry(patient()), entry(told)))) == (2, 1, 0, 1, 0, 0)
 
 
 def test_several_problems_are_one_quarantined_entry() -> None:

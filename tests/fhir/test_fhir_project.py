@@ -1,5 +1,7 @@
+import ast
 import json
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -181,6 +183,35 @@ def test_the_first_alternative_that_is_present_is_taken() -> None:
     assert row(condition, "condition")["onset"] is None
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_first_alternative_is_taken_whatever_stands_first_in_the_text(order: int) -> None:
+    both = {"type": {"coding": [{"code": "second"}]}, "code": {"coding": [{"code": "first"}]}}
+    specification = {"resourceType": "SubstanceSpecification", "id": "s1", **dict(list(both.items())[::order])}
+    assert [coding["code"] for coding in row(specification, "other_resource")["code"]] == ["first"]
+
+
+def test_an_element_that_tables_read_differently_is_read_by_each_as_it_does() -> None:
+    code = {"coding": [LOINC], "text": "Hb"}
+    parsed = parse(
+        bundle(
+            entry(observation(code=code)),
+            entry(
+                {
+                    "resourceType": "ServiceRequest",
+                    "id": "s1",
+                    "status": "active",
+                    "intent": "order",
+                    "subject": {"reference": "Patient/p1"},
+                    "code": code,
+                }
+            ),
+            entry(observation("o2", code=code)),
+        )
+    )
+    assert [found["code_text"] for found in rows(parsed, "observation")] == ["Hb", "Hb"]
+    assert rows(parsed, "other_resource")[0]["code"] == [LOINC]
+
+
 def test_a_medication_row_is_found_by_patient_or_subject() -> None:
     request = {
         "resourceType": "MedicationRequest",
@@ -315,8 +346,9 @@ def test_frames_hold_exactly_the_values_of_their_rows(values: list[tuple[Any, ..
     first, second = TableRows(TEXTS), TableRows(TEXTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frames, "CHUNK_ROWS", chunk)
+        cell = cache(lambda text: ast.literal_eval(text))  # equal cells are one object
         for number, row in enumerate(values):
-            cells = tuple(None if value is None else (value,) for value in row)
+            cells = tuple(None if value is None else cell(repr((value,))) for value in row)
             (first if number < cut else second).add(Row(SYSTEM, (0, 1), cells))
         first.extend(second)
     assert len(first) == len(values)

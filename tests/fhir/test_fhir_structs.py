@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from spv_platform.fhir import contract
+from spv_platform.fhir import contract, structs
 from spv_platform.fhir.contract import second_opinion
 from spv_platform.fhir.digest import compact
 from spv_platform.fhir.rules import RULES
@@ -197,6 +197,14 @@ PIECES = (
         b'{"resourceType":"Observation","status":"final","code":{},"valueString":"a","valueBoolean":true}',
         b'{"resourceType":"Patient","fhir_comments":"x"}',
         b'{"resourceType":"Patient","_birthDate":{}}',
+        b'{"resourceType":"Patient","id":""}',
+        b'{"resourceType":"Patient","id":5}',
+        b'{"resourceType":"Patient","maritalStatus":{"coding":[{"code":" "}]}}',
+        b'{"resourceType":"Patient","maritalStatus":{"coding":[{"code":"a  b"}]}}',
+        b'{"resourceType":"Patient","maritalStatus":{"coding":[{"code":"a\x7f"}]}}',
+        b'{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":"1"}}',
+        b'{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":true}}',
+        b'{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"Claim/1"}}',
         b'{"resourceType":"Observation"}',
         b'{"resourceType":"SubscriptionTopic"}',
         b"[]",
@@ -207,6 +215,22 @@ def test_what_structs_cannot_see_is_left_to_the_models(raw: bytes) -> None:
     assert not taken("Patient", raw)
     assert not taken("Observation", raw)
     assert not taken("SubscriptionTopic", raw)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(spoiled())
+def test_the_same_is_taken_whether_patterns_are_looked_for_or_not(
+    monkeypatch: pytest.MonkeyPatch, resource: dict[str, Any]
+) -> None:
+    type_ = resource.get("resourceType")
+    if not isinstance(type_, str):
+        return
+    raw = text_of(resource, ascii_=True, indent=None)
+    found = taken(type_, raw)
+    with monkeypatch.context() as patch:
+        patch.setattr(structs, "_is_plain", lambda _: False)
+        patch.setattr(structs, "_MOST_REMEMBERED", 0)
+        assert taken(type_, raw) == found
 
 
 def test_of_the_sample_nothing_that_is_valid_needs_a_second_opinion() -> None:
@@ -226,6 +250,22 @@ def assert_read_alike(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     assert slow.tables.keys() == quick.tables.keys()
     for name, frame in quick.tables.items():
         assert_frame_equal(frame, slow.tables[name])
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(spoiled(), min_size=1, max_size=4))
+def test_what_a_process_remembers_of_texts_changes_no_row(
+    monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]]
+) -> None:
+    data = ndjson(*RESOURCES, *resources, *RESOURCES)
+    with monkeypatch.context() as patch:
+        patch.setattr(structs, "_MOST_REMEMBERED", 300)
+        forgetful = parse(data)
+    remembered = parse(data)
+    assert (forgetful.quarantined, forgetful.references) == (remembered.quarantined, remembered.references)
+    assert forgetful.paths == remembered.paths
+    for name, frame in forgetful.tables.items():
+        assert_frame_equal(frame, remembered.tables[name])
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
