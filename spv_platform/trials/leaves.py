@@ -1,7 +1,7 @@
 """Judging one question over all persons at once: age, sex, diagnosis, finding, stage, performance status, laboratory.
 
 Biomarkers are in `biomarkers`. A judge turns facts of a kind into a judged frame and names the rule that combines
-them (`evidence`). Where nothing is said, the verdict is UNKNOWN.
+them (`rules`). Where nothing is said, the verdict is UNKNOWN.
 """
 
 import calendar
@@ -14,24 +14,7 @@ import polars as pl
 
 from spv_platform.trials import biomarkers
 from spv_platform.trials.cancers import judge_cancer_codes
-from spv_platform.trials.evidence import (
-    NOT_STATED,
-    UNDATED,
-    Array,
-    Facts,
-    Judged,
-    Rule,
-    Verdicts,
-    agree,
-    best,
-    history,
-    latest,
-    look_up,
-    micros,
-    nothing,
-    opposite,
-    worst,
-)
+from spv_platform.trials.evidence import NOT_STATED, UNDATED, Array, Facts, Judged, Verdicts, look_up, micros
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import (
     Age,
@@ -47,6 +30,7 @@ from spv_platform.trials.model import (
     Therapy,
 )
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
+from spv_platform.trials.rules import Rule, agree, best, history, latest, nothing, opposite, worst
 from spv_platform.trials.terms import code_matches, fold_code, plausible_range
 from spv_platform.trials.therapies import as_lasting, judge_therapy
 from spv_platform.trials.values import judge_quantity
