@@ -270,9 +270,9 @@ class Evaluation:
         pairs = pl.concat(weighed)
         line = evidence_summary(self._facts.as_of)
         pointers = [pl.col(name) for name in EVIDENCE if name != "summary"]
-        shown = self._facts.usable[np.unique(pairs["row"].to_numpy())].select(
-            "row", "person", "start", fact=pl.struct(*pointers, line.alias("summary"))
-        )
+        rows = np.unique(pairs["row"].to_numpy())
+        fact = pl.struct(*pointers, line.alias("summary")).alias("fact")
+        shown = self._facts.columns(rows, pl.col("person"), pl.col("start"), fact).with_columns(row=rows)
         return (
             pairs.join(shown, on="row", how="left", maintain_order="left")
             .sort("question", "person", "start", "row", descending=[False, False, True, False], nulls_last=True)
@@ -322,8 +322,10 @@ class Matcher:
         state = pl.when(opted_out).then(1).when(_states("deceased", facts, as_of)).then(2).otherwise(0).cast(pl.UInt8)
         persons = persons.select("person_id", state=state)
         # what an opted-out person's record says is not looked at
-        willing = persons.filter(pl.col("state") != 1).select("person_id")
-        ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
+        unwilling = persons.filter(pl.col("state") == 1)["person_id"]
+        if len(unwilling):
+            facts = facts.filter(~pl.col("person_id").is_in(unwilling.implode()))
+        ready = Facts(persons, facts, as_of)
         judged: dict[Question, Verdicts] = {}
         answers = {}
         for test, days, of in self._questions:

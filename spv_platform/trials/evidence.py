@@ -32,7 +32,7 @@ class Judged:
     """Facts with their judgement, sorted by person; all arrays have one length.
 
     Attributes:
-        row: of `Facts.usable`.
+        row: its number among `Facts`.
         person: its number.
         start: first microsecond when it was true; `UNDATED`: not known.
         end: microsecond when it had ceased to be true; `UNDATED`: not known.
@@ -69,25 +69,22 @@ class Block:
     """The facts of some kinds as arrays, sorted by person; places count from 0. What is asked for often is kept.
 
     Args:
-        usable: all facts that count.
+        facts: all facts that count.
         row: those of the kinds, in order.
 
     Attributes:
         row, person, start, end: of each fact, see `Judged`.
     """
 
-    def __init__(self, usable: pl.DataFrame, row: Array) -> None:
-        self._usable = usable
+    def __init__(self, facts: "Facts", row: Array) -> None:
+        self._facts = facts
         self.row = row
-        self.person = self._one(pl.col("person"))
-        moments = self.columns(*(pl.col(name).to_physical().fill_null(UNDATED) for name in ("start", "end")))
-        self.start, self.end = moments["start"].to_numpy(), moments["end"].to_numpy()
+        self.person, self.start, self.end = facts.person[row], facts.start[row], facts.end[row]
         self._kept: dict[object, Any] = {}
 
     def columns(self, *values: pl.Expr) -> pl.DataFrame:
         """Expressions over the facts, of which only the columns that they name are touched."""
-        names = {name for value in values for name in value.meta.root_names()}
-        return self._usable.select(sorted(names))[self.row].select(values)
+        return self._facts.columns(self.row, *values)
 
     def keep(self, name: object, make: Callable[[], Any]) -> Any:
         """What was made under the name before, else what is made now."""
@@ -212,12 +209,12 @@ def look_up(codes: Array, values: Sequence[Any], judge: Callable[[Any], int], nu
 
 
 class Facts:
-    """The usable facts of some persons, ready for judging.
+    """The usable facts of some persons, ready for judging: sorted by person and time, and numbered in this order.
 
     Attributes:
         as_of: the day of evaluation.
         persons: the number of persons; they are numbered from 0 in the order given.
-        usable: the facts that count, with `row`, `person`, `start`, `end` beside the columns of the view.
+        person, start, end: of each fact, see `Judged`.
     """
 
     def __init__(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date, *, later: bool = False) -> None:
@@ -225,33 +222,55 @@ class Facts:
         self.as_of = as_of
         self.persons = persons.height
         self.horizon = datetime.combine(as_of + timedelta(days=1), time.min)
-        facts = _of_specimens(facts)
+        # few of the columns are looked at, of few of the facts: they stay where they are
+        sent = _of_specimens(facts)
+        self._sent = sent.with_columns(_canonical_codes(sent["codes"]))
         numbers = persons.select("person_id").with_row_index("person")
-        end = pl.col("time_end").fill_null(self.horizon)
-        usable = (
-            facts.lazy()
-            .filter(pl.col("time_start").is_null() | (pl.col("time_start") < self.horizon) | pl.lit(later))
-            .join(numbers.lazy(), on="person_id", how="inner", maintain_order="left")
-            .with_columns(_codes(), start=pl.col("time_start"), end=pl.min_horizontal(end, pl.lit(self.horizon)))
-            .with_columns(end=pl.when(pl.col("start").is_not_null()).then("end"))
-            # a fixed order: equal facts in another order give the same evidence
-            .sort(*_ORDER, nulls_last=True, maintain_order=True)
-            .with_row_index("row")
+        end = pl.min_horizontal(pl.col("time_end").fill_null(self.horizon), pl.lit(self.horizon))
+        ordered = (
+            self._sent.lazy()
+            .select("person_id", "time_end", start="time_start")
+            .with_row_index("at")
+            .filter(pl.col("start").is_null() | (pl.col("start") < self.horizon) | pl.lit(later))
+            .join(numbers.lazy(), on="person_id", how="inner")
+            .select("at", "person", "start", end=pl.when(pl.col("start").is_not_null()).then(end))
+            .sort("person", "start", "at", nulls_last=True)
+            .collect()
         )
-        self.usable = usable.collect()
-        rows = self.usable.group_by("kind").agg("row")
-        self._rows = {kind: found.to_numpy() for kind, found in zip(rows["kind"], rows["row"], strict=True)}
+        self._own = ordered.select("person", "start", "end")
+        self._at = _settle_ties(self._sent, ordered)
+        self.person = ordered["person"].to_numpy()
+        moments = ordered.select(pl.col("start", "end").to_physical().fill_null(UNDATED))
+        self.start, self.end = moments["start"].to_numpy(), moments["end"].to_numpy()
+        rows = self._sent.select("kind")[self._at].with_row_index("row").group_by("kind").agg("row")
+        self._rows = {kind: found.to_numpy() for kind, found in zip(*rows, strict=True)}
         self._blocks: dict[tuple[str, ...], Block] = {}
         self._others: dict[tuple[Diagnosis, ...], Array | None] = {}
         # the facts that say which cancer they belong to
-        named = self.usable.select("row", "person", "source", cancer="cancers").filter(pl.col("cancer").list.len() > 0)
-        self._bound = named.explode("cancer")
+        named = np.flatnonzero(self._sent["cancers"].list.len().fill_null(0).to_numpy()[self._at])
+        bound = self.columns(named, pl.col("person"), pl.col("source"), pl.col("cancers").alias("cancer"))
+        self._bound = bound.with_columns(row=named).explode("cancer")
+
+    def columns(self, rows: Array, *values: pl.Expr) -> pl.DataFrame:
+        """Expressions over some facts: the columns of the view, and `person`, `start` and `end`."""
+        names = {name for value in values for name in value.meta.root_names()}
+        own = names.intersection(self._own.columns)
+        parts = []
+        if own:
+            parts.append(self._own.select(sorted(own))[rows])
+        if names - own:
+            parts.append(self._sent.select(sorted(names - own))[self._at[rows]])
+        return pl.concat(parts, how="horizontal").select(values)
+
+    def read(self, row: int) -> dict[str, Any]:
+        """One fact, with the columns of the view."""
+        return self._sent.row(int(self._at[row]), named=True)
 
     def of(self, *kinds: str) -> Block:
         """The facts of these kinds."""
         if kinds not in self._blocks:
             parts = [self._rows[kind] for kind in kinds if kind in self._rows]
-            self._blocks[kinds] = Block(self.usable, np.sort(np.concatenate([_NO_PLACES, *parts])))
+            self._blocks[kinds] = Block(self, np.sort(np.concatenate([_NO_PLACES, *parts])))
         return self._blocks[kinds]
 
     def of_other_cancers(self, diagnoses: tuple[Diagnosis, ...]) -> Array | None:
@@ -280,7 +299,7 @@ class Facts:
         rows = found.group_by("row").agg(pl.col("other").fill_null(value=False).all()).filter("other")["row"]
         if rows.is_empty():
             return None
-        others = np.zeros(self.usable.height, bool)
+        others = np.zeros(len(self.person), bool)
         others[rows.to_numpy()] = True
         return others
 
@@ -332,15 +351,40 @@ def coded_with(codes: Iterable[str]) -> pl.Expr:
     return pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
 
 
-_ORDER = ("person", "start", "kind", "source", "resource_type", "source_object", "source_entry")
+_ORDER = ("kind", "source", "resource_type", "source_object", "source_entry")
 
 
-def _codes() -> pl.Expr:
-    """The codes, their systems under the names that criteria use."""
-    code = pl.element().str.replace("/|", "|", literal=True)
+def _settle_ties(facts: pl.DataFrame, ordered: pl.DataFrame) -> Array:
+    """The places of facts in a fixed order: equal facts in another order give the same evidence.
+
+    Args:
+        facts: in any order.
+        ordered: `at` (place in `facts`), `person`, `start`; in their order.
+    """
+    at = ordered["at"].to_numpy()
+    run = ordered.select(pl.struct("person", "start").rle_id()).to_series().to_numpy()
+    same = run[1:] == run[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+    if not len(tied):
+        return at
+    settled = (
+        facts.select(_ORDER)[at[tied]]
+        .with_columns(run=run[tied], at=at[tied])
+        .sort("run", *_ORDER, nulls_last=True, maintain_order=True)["at"]
+    )
+    found = at.copy()
+    found[tied] = settled.to_numpy()
+    return found
+
+
+def _canonical_codes(codes: pl.Series) -> pl.Series:
+    """Lists of codes, their systems under the names that criteria use."""
+    code = pl.col("sent").str.replace("/|", "|", literal=True)
     for other, name in OTHER_NAMES.items():
         code = code.str.replace(f"{other}|", f"{name}|", literal=True)
-    return pl.col("codes").list.eval(code)
+    distinct = codes.list.explode().drop_nulls().unique().to_frame("sent")
+    renamed = dict(distinct.select("sent", used=code).filter(pl.col("sent") != pl.col("used")).rows())
+    return codes.list.eval(pl.element().replace(renamed)) if renamed else codes
 
 
 _EPOCH = datetime(1970, 1, 1)
