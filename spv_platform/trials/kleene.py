@@ -21,16 +21,17 @@ Array: TypeAlias = np.ndarray[Any, Any]
 _NEVER = 10_000  # more answers than any tree has: this value cannot be reached
 
 
-def value_of(node: Node, leaves: Mapping[str, Array]) -> Array:
+def value_of(node: Node, leaves: Mapping[str, Array], rows: Array | None = None) -> Array:
     """The verdict of a tree, Int8, one a person.
 
     Args:
         node: criteria, all of which decide.
         leaves: per criterion id its verdicts, Int8, all of one length.
+        rows: of these only; None: of all.
     """
     if isinstance(node, Criterion):
-        return leaves[node.id]
-    members = [value_of(member, leaves) for member in node.members]
+        return leaves[node.id] if rows is None else leaves[node.id][rows]
+    members = [value_of(member, leaves, rows) for member in node.members]
     match node.op:
         case "all":
             return reduce(np.minimum, members)
@@ -42,28 +43,34 @@ def value_of(node: Node, leaves: Mapping[str, Array]) -> Array:
             return np.sort(np.stack(members), axis=0)[-node.n]
 
 
-def first_against(node: Node, leaves: Mapping[str, Array], position: Mapping[str, int], wanted: int = NOT_MET) -> Array:
+def first_against(
+    node: Node, leaves: Mapping[str, Array], position: Mapping[str, int], rows: Array, wanted: int = NOT_MET
+) -> Array:
     """The least position of a criterion because of which the tree is NOT_MET, Int16; where it is not, no meaning.
 
     Args:
         node: criteria, all of which decide.
         leaves: per criterion id its verdicts.
         position: per criterion id its place, in the order of the tree.
+        rows: of which it is told.
         wanted: the verdict that is to be explained.
     """
-    rows = len(next(iter(leaves.values())))
     if isinstance(node, Criterion):
-        return np.full(rows, position[node.id], np.int16)
+        return np.full(len(rows), position[node.id], np.int16)
     of_members = -wanted if node.op == "none" else wanted
     # one NOT_MET of `all` is enough, one MET of `any`; and of `none` one MET, to be NOT_MET
     one_is_enough = (node.op, wanted) in (("all", NOT_MET), ("any", MET), ("none", NOT_MET)) or node.op == "at_least"
-    found = np.zeros(rows, np.int16)
-    for member in reversed(node.members):  # positions grow, so the one that is written last is the least
-        explains = value_of(member, leaves) == of_members if one_is_enough else slice(None)
-        if isinstance(member, Criterion):
-            found[explains] = position[member.id]
-        else:
-            found[explains] = first_against(member, leaves, position, of_members)[explains]
+    if not one_is_enough:
+        return first_against(node.members[0], leaves, position, rows, of_members)
+    found = np.zeros(len(rows), np.int16)
+    left = np.arange(len(rows))
+    for member in node.members:  # positions grow, so the first that explains it is the least; most fail early
+        explains = value_of(member, leaves, rows[left]) == of_members
+        there = left[explains]
+        found[there] = first_against(member, leaves, position, rows[there], of_members)
+        left = left[~explains]
+        if not len(left):
+            break
     return found
 
 

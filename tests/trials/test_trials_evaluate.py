@@ -7,7 +7,8 @@ from polars.testing import assert_frame_equal
 from trials_facts import AS_OF, NCT, OPEN, fact, frame, run, trial_of
 
 from spv_platform.lake.spec import TableSpec
-from spv_platform.trials.evaluate import MAX_EVIDENCE, evaluate
+from spv_platform.trials.criterion_rows import MAX_EVIDENCE
+from spv_platform.trials.evaluate import evaluate
 from spv_platform.trials.explain import explain
 from spv_platform.trials.registry import Study
 from spv_platform.trials.rows import table_rows

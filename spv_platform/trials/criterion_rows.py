@@ -1,0 +1,146 @@
+"""The rows of criteria: what each says of a person, with its evidence, where no gating criterion speaks against.
+
+Evidence is the same wherever a question is asked, so it is gathered once a person and question.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from spv_platform.trials.asked import STATES, JudgedCohort
+from spv_platform.trials.describe import evidence_summary
+from spv_platform.trials.evidence import UNDATED, Facts, Verdicts
+from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array
+from spv_platform.trials.lists import lists_of
+from spv_platform.trials.tables import CRITERION_RESULT_COLUMNS, EVIDENCE
+
+MAX_EVIDENCE = 5  # facts that are named per person and criterion, the latest ones
+
+_DESCRIBED = ("trial", "cohort", "criterion", "position", "gating", "wording")
+
+
+def criterion_rows(
+    persons: pl.DataFrame, facts: Facts, judged: Sequence[JudgedCohort], answers: Sequence[Verdicts]
+) -> pl.DataFrame:
+    """Rows of all cohorts (`tables.CRITERION_RESULT_COLUMNS`): cohort by cohort, then criterion by criterion.
+
+    Args:
+        persons: `person_id`, and `state`: an index of `asked.STATES`.
+        facts: that were judged.
+        judged: the cohorts, with the verdicts of all persons.
+        answers: of each question.
+    """
+    willing = persons["state"].to_numpy() != STATES.index("opted_out")
+    chosen = [np.flatnonzero((each.value != NOT_MET) & willing) for each in judged]
+    some = [(each, of) for each, of in zip(judged, chosen, strict=True) if len(of)]
+    if not some:
+        return pl.DataFrame(schema=CRITERION_RESULT_COLUMNS)
+    asked_of: list[list[Array]] = [[] for _ in answers]
+    for each, of in some:
+        for number in each.questions:
+            asked_of[number].append(of)
+    described = [row for each, _ in some for row in each.asked.described]
+    heights = np.concatenate([np.full(len(each.questions), len(of)) for each, of in some])
+    criterion = np.repeat(np.arange(len(described)), heights)
+    question = np.repeat(np.concatenate([each.questions for each, _ in some]), heights)
+    person = np.concatenate([np.tile(of, len(each.questions)) for each, of in some])
+    verdict = np.concatenate([column[of] for each, of in some for column in each.leaves.values()])
+    evidence = _gather(facts, answers, asked_of)
+    place = evidence.places(question, person)
+    names = pl.Series([NAMES[value] for value in (NOT_MET, UNKNOWN, MET)])
+    schema = {name: CRITERION_RESULT_COLUMNS[name] for name in _DESCRIBED}
+    found = pl.DataFrame(described, schema=schema, orient="row")[criterion].with_columns(
+        person_id=persons["person_id"][person],
+        verdict=names[verdict.astype(np.int64) - NOT_MET],
+        # what speaks for it and what speaks against it cannot both be true
+        conflict=(verdict == UNKNOWN) & evidence.conflict[place],
+        evidence=evidence.lists(place),
+    )
+    return found.select(pl.col(name).cast(dtype) for name, dtype in CRITERION_RESULT_COLUMNS.items())
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The facts weighed about persons and questions, the latest first. The last place is that of no evidence.
+
+    Attributes:
+        key: of each question and person, ascending; see `_key`.
+        begin, length: which of `shown` are its facts.
+        conflict: some speak for it, and some against.
+        shown: indices of `facts`.
+        facts: as they are told.
+    """
+
+    persons: int
+    key: Array
+    begin: Array
+    length: Array
+    conflict: Array
+    shown: Array
+    facts: pl.Series
+
+    def places(self, question: Array, person: Array) -> Array:
+        """Where questions and persons stand."""
+        wanted = question * self.persons + person
+        found = np.searchsorted(self.key, wanted)
+        known = np.append(self.key, -1)[found] == wanted
+        return np.where(known, found, len(self.key))
+
+    def lists(self, places: Array) -> pl.Series:
+        """The facts at places."""
+        length = self.length[places]
+        # counted through all lists, and from the beginning of each
+        at = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        members = self.facts[self.shown[np.repeat(self.begin[places], length) + at]]
+        return lists_of(members, length)
+
+
+def _gather(facts: Facts, answers: Sequence[Verdicts], asked_of: Sequence[Sequence[Array]]) -> _Evidence:
+    """The evidence on the persons of whom each question is asked."""
+    parts = list(_weighed(facts.persons, answers, asked_of))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [_NONE, _NONE, _NONE]
+    key, row, judgement = columns
+    # the latest first, then in the order of the facts; what is undated comes last
+    start = facts.start[row]
+    order = np.lexsort((row, np.where(start == UNDATED, -(UNDATED + 1), -start), key))
+    key, row, judgement = key[order], row[order], judgement[order]
+    begin = np.flatnonzero(np.diff(key, prepend=-1))
+    length = np.diff(begin, append=len(key))
+    met, not_met = (
+        np.logical_or.reduceat(judgement == value, begin) if len(begin) else np.empty(0, bool)
+        for value in (MET, NOT_MET)
+    )
+    used, shown = np.unique(row, return_inverse=True)
+    pointers = [pl.col(name) for name in EVIDENCE if name != "summary"]
+    told = facts.columns(used, pl.struct(*pointers, evidence_summary(facts.as_of).alias("summary")))
+    return _Evidence(
+        persons=facts.persons,
+        key=key[begin],
+        begin=np.append(begin, 0),
+        length=np.append(np.minimum(length, MAX_EVIDENCE), 0),
+        conflict=np.append(met & not_met, False),
+        shown=shown,
+        facts=told.to_series(),
+    )
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _weighed(
+    persons: int, answers: Sequence[Verdicts], asked_of: Sequence[Sequence[Array]]
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Question and person as one number, the fact, and its judgement."""
+    needed = np.zeros(persons, bool)
+    for number, (verdicts, asked) in enumerate(zip(answers, asked_of, strict=True)):
+        weighed = verdicts.weighed
+        if not asked or not len(weighed.row):
+            continue
+        for of in asked:
+            needed[of] = True
+        kept = np.flatnonzero(needed[weighed.person])
+        needed[:] = False
+        if len(kept):
+            yield number * persons + weighed.person[kept].astype(np.int64), weighed.row[kept], weighed.judgement[kept]
