@@ -13,12 +13,12 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from spv_platform.trials.asked import JudgedCohort, Question, asked_cohort
+from spv_platform.trials.asked import JudgedCohort, asked_cohort
 from spv_platform.trials.cohort_rows import cohort_rows
 from spv_platform.trials.criterion_rows import criterion_rows
 from spv_platform.trials.evidence import Facts, Verdicts
 from spv_platform.trials.kleene import MET, NOT_MET, Array, value_of
-from spv_platform.trials.leaves import judge
+from spv_platform.trials.leaves import judge_all
 from spv_platform.trials.model import Criterion, Trial
 from spv_platform.trials.registry import Study
 from spv_platform.trials.tables import COHORT_VERDICT_COLUMNS
@@ -108,15 +108,14 @@ class Matcher:
 
     def _answers(self, facts: Facts) -> list[Verdicts]:
         """The verdicts on each question."""
-        judged: dict[Question, Verdicts] = {}
-        answers = []
-        for test, days, of in self._questions:
-            # where nobody's facts are told apart by it, the cancer makes no other question
-            bound = of if of and facts.of_other_cancers(of) is not None else ()
-            if (test, days, bound) not in judged:
-                judged[test, days, bound] = judge(test, days, facts, bound)
-            answers.append(judged[test, days, bound])
-        return answers
+        # where nobody's facts are told apart by it, the cancer makes no other question
+        asked = [
+            (test, days, of if of and facts.of_other_cancers(of) is not None else ())
+            for test, days, of in self._questions
+        ]
+        distinct = {question: number for number, question in enumerate(dict.fromkeys(asked))}
+        verdicts = judge_all(list(distinct), facts)
+        return [verdicts[distinct[question]] for question in asked]
 
     def _judged(self, answers: Sequence[Verdicts]) -> list[JudgedCohort]:
         found = []
@@ -141,7 +140,9 @@ def with_missing(criterion: Criterion, verdicts: Verdicts) -> Array:
     if criterion.missing == "unknown" or verdicts.stated is None:
         return verdicts.value
     fill = MET if criterion.missing == "met" else NOT_MET
-    return np.where(verdicts.stated, verdicts.value, fill).astype(np.int8)
+    value = np.full_like(verdicts.value, fill)
+    value[verdicts.stated] = verdicts.value[verdicts.stated]
+    return value
 
 
 def _states(kind: str, facts: pl.DataFrame, by: date) -> pl.Expr:

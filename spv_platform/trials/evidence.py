@@ -57,7 +57,8 @@ class Verdicts:
     Attributes:
         value: Int8, one a person; 0 for who has no evidence.
         weighed: the facts that were weighed.
-        stated: who has anything on record about the question, whether it was weighed or not; None: not looked at.
+        stated: numbers of those who have anything on record about the question, whether it was weighed or not; None:
+            not looked at.
     """
 
     value: Array

@@ -5,7 +5,7 @@ them (`rules`). Where nothing is said, the verdict is UNKNOWN.
 """
 
 import calendar
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -30,13 +30,15 @@ from spv_platform.trials.model import (
     Therapy,
 )
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
-from spv_platform.trials.rules import Rule, agree, best, history, latest, nothing, opposite, worst
+from spv_platform.trials.rules import Rule, agree, best, decide_together, history, latest, nothing, opposite, worst
 from spv_platform.trials.terms import code_matches, fold_code, plausible_range
 from spv_platform.trials.therapies import as_lasting, judge_therapy
 from spv_platform.trials.values import judge_quantity
 
 #: Clinical states of a condition that is over.
 _PAST = ("resolved", "inactive", "remission")
+#: Facts that are decided about at once.
+_FACTS_AT_ONCE = 1_000_000
 MAX_AGE = 125  # years; an older birth date is a placeholder
 
 
@@ -49,21 +51,32 @@ def judge(test: Test, within_days: int | None, facts: Facts, of: tuple[Diagnosis
         facts: of all persons.
         of: the cancers that the question may be about: facts that belong to another one of the person do not count.
     """
-    window = facts.window_start(within_days)
-    judged, rule = _judge(test, facts)
-    if of:
-        others = facts.of_other_cancers(of)
+    return judge_all([(test, within_days, of)], facts)[0]
+
+
+def judge_all(questions: Sequence[tuple[Test, int | None, tuple[Diagnosis, ...]]], facts: Facts) -> list[Verdicts]:
+    """The verdicts on several questions, each as of `judge`; those of one rule and window are decided at once."""
+    found = [nothing(facts.persons)] * len(questions)
+    waiting: dict[tuple[Rule, int | None], dict[int, Judged]] = {}
+    held = 0
+    for at, (test, within_days, of) in enumerate(questions):
+        judged, rule = _judge(test, facts)
+        others = facts.of_other_cancers(of) if of else None
         if others is not None:
             judged = judged.where(~others[judged.row])
-    verdicts = replace(rule(judged, window, facts.persons), stated=_stated(judged, facts.persons))
-    return opposite(verdicts) if _asks_absence(test) else verdicts
-
-
-def _stated(judged: Judged, persons: int) -> Array:
-    """Who has anything on record about the question, in the window or not."""
-    stated = np.zeros(persons, bool)
-    stated[judged.person] = True
-    return stated
+        if len(judged.row):
+            waiting.setdefault((rule, within_days), {})[at] = judged
+            held += len(judged.row)
+        if held < _FACTS_AT_ONCE and at + 1 < len(questions):
+            continue
+        for (decide, days), some in waiting.items():
+            window = facts.window_start(days)
+            for number, verdicts in zip(
+                some, decide_together(decide, [*some.values()], window, facts.persons), strict=True
+            ):
+                found[number] = opposite(verdicts) if _asks_absence(questions[number][0]) else verdicts
+        waiting, held = {}, 0
+    return found
 
 
 def _asks_absence(test: Test) -> bool:

@@ -8,7 +8,7 @@ Rules:
 * `history`: something that was found stays found, unless it was looked for again and not found.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -24,7 +24,37 @@ Rule = Callable[[Judged, datetime | None, int], Verdicts]
 def nothing(persons: int) -> Verdicts:
     """No evidence about anybody."""
     none = np.empty(0, np.int64)
-    return Verdicts(np.zeros(persons, np.int8), Judged(none, none, none, none, none.astype(np.int8)))
+    return Verdicts(np.zeros(persons, np.int8), Judged(none, none, none, none, none.astype(np.int8)), stated=none)
+
+
+def decide_together(
+    rule: Rule, questions: Sequence[Judged], window: datetime | None, persons: int
+) -> Iterator[Verdicts]:
+    """The verdicts on several questions by one rule, to which a person is another one in each question.
+
+    Args:
+        rule: one of this module.
+        questions: the facts about each.
+        window: from when on evidence counts.
+        persons: their number.
+    """
+    firsts = np.arange(len(questions) + 1) * persons
+    columns = {
+        name: np.concatenate([getattr(each, name) for each in questions])
+        for name in ("row", "person", "start", "end", "judgement")
+    }
+    columns["person"] = columns["person"] + np.repeat(firsts[:-1], [len(each.row) for each in questions])
+    verdicts = rule(Judged(**columns), window, int(firsts[-1]))
+    weighed = verdicts.weighed
+    person = weighed.person % persons
+    begins = np.searchsorted(weighed.person, firsts)
+    for at, each in enumerate(questions):
+        of = slice(begins[at], begins[at + 1])
+        yield Verdicts(
+            verdicts.value[firsts[at] : firsts[at + 1]],
+            Judged(weighed.row[of], person[of], weighed.start[of], weighed.end[of], weighed.judgement[of]),
+            stated=each.person,
+        )
 
 
 def latest(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
