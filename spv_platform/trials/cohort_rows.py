@@ -70,7 +70,7 @@ def _outcomes(judged: JudgedCohort, state: Array) -> Array:
     outcome = np.where(judged.value == MET, 0, 1).astype(np.int32)
     failed = np.flatnonzero((judged.value == NOT_MET) & (state != STATES.index("opted_out")))
     if len(failed):
-        outcome[failed] = 2 + first_against(judged.asked.tree, judged.leaves, judged.asked.position, failed)
+        outcome[failed] = 2 + first_against(judged.asked.tree, judged.leaves, judged.asked.position)[failed]
     return state.astype(np.int32) * (2 + len(judged.asked.asked)) + outcome
 
 

@@ -8,7 +8,7 @@ by code or gene by an index, so that a question looks at few of them. How those 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -27,8 +27,7 @@ UNDATED = np.iinfo(np.int64).min
 DAY = 86_400_000_000
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """Facts with their judgement, sorted by person; all arrays have one length.
 
     Attributes:
@@ -47,7 +46,7 @@ class Judged:
 
     def where(self, mask: Array) -> "Judged":
         """Some of the facts."""
-        return Judged(*(column[mask] for column in (self.row, self.person, self.start, self.end, self.judgement)))
+        return Judged(*(column[mask] for column in self))
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,12 @@ class Block:
                 found.append(index[value])
         if not found:
             return _NO_PLACES
-        return np.unique(np.concatenate(found)) if len(found) > 1 else found[0]
+        if len(found) == 1:
+            return found[0]
+        # few things have two of the values: to look is cheaper than to make unique
+        places = np.sort(np.concatenate(found), kind="stable")
+        again = places[1:] == places[:-1]
+        return np.unique(places) if again.any() else places
 
     def everywhere(self) -> Array:
         """All places."""

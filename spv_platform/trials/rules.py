@@ -39,12 +39,9 @@ def decide_together(
         persons: their number.
     """
     firsts = np.arange(len(questions) + 1) * persons
-    columns = {
-        name: np.concatenate([getattr(each, name) for each in questions])
-        for name in ("row", "person", "start", "end", "judgement")
-    }
-    columns["person"] = columns["person"] + np.repeat(firsts[:-1], [len(each.row) for each in questions])
-    verdicts = rule(Judged(**columns), window, int(firsts[-1]))
+    facts = Judged(*(np.concatenate(columns) for columns in zip(*questions, strict=True)))
+    asked = np.repeat(firsts[:-1], [len(each.row) for each in questions])
+    verdicts = rule(facts._replace(person=facts.person + asked), window, int(firsts[-1]))
     weighed = verdicts.weighed
     person = weighed.person % persons
     begins = np.searchsorted(weighed.person, firsts)
@@ -59,8 +56,6 @@ def decide_together(
 
 def latest(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
     """The judgement of the latest facts, if they agree and one of them surely lies in the window."""
-    if not len(facts.row):
-        return nothing(persons)
     runs = _Runs(facts)
     last = runs.spread(runs.greatest(facts.start))
     # an undated start is the least of all numbers, so is the last of who has only undated facts
@@ -98,8 +93,6 @@ def worst(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
 def history(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
     """MET when found and not, perhaps later, looked for in vain; NOT_MET when only looked for in vain."""
     facts = _inside(facts, window)
-    if not len(facts.row):
-        return nothing(persons)
     runs = _Runs(facts)
     found, missed = facts.judgement == MET, facts.judgement == NOT_MET
     last_found = runs.greatest(np.where(found, facts.start, UNDATED))
@@ -115,8 +108,7 @@ def history(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
 def opposite(verdicts: Verdicts) -> Verdicts:
     """The verdicts on the contrary question, from the same evidence."""
     facts = verdicts.weighed
-    turned = Judged(facts.row, facts.person, facts.start, facts.end, -facts.judgement)
-    return Verdicts(-verdicts.value, turned, verdicts.stated)
+    return Verdicts(-verdicts.value, facts._replace(judgement=-facts.judgement), verdicts.stated)
 
 
 class _Runs:
@@ -124,8 +116,8 @@ class _Runs:
 
     def __init__(self, facts: Judged) -> None:
         person = facts.person
-        self._begins = np.flatnonzero(np.r_[True, person[1:] != person[:-1]]) if len(person) else np.empty(0, np.int64)
-        self._lengths = np.diff(np.r_[self._begins, len(person)])
+        self._begins = np.flatnonzero(np.diff(person, prepend=-1))
+        self._lengths = np.diff(self._begins, append=len(person))
         self.persons = person[self._begins]
 
     def greatest(self, values: Array) -> Array:

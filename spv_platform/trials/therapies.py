@@ -14,7 +14,6 @@ do not count.
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -101,7 +100,7 @@ def as_lasting(facts: Facts, medications: Block, places: Array, judgement: Array
         return np.where(medications.start == UNDATED, UNDATED, last)
 
     last: Array = medications.keep("last moments", make)
-    return replace(medications.judged(places, judgement), start=last[places])
+    return medications.judged(places, judgement)._replace(start=last[places])
 
 
 def _lasts(medications: Block) -> Array:

@@ -133,4 +133,4 @@ def test_the_first_criterion_that_speaks_against_is_the_first_of_those_that_do(t
     if combined.value[0] == NOT_MET:
         position = {criterion.id: at for at, criterion in enumerate(criteria_of(tree))}
         against = [at for name, at in position.items() if combined.against[name][0]]
-        assert first_against(tree, columns, position, np.arange(1))[0] == min(against)
+        assert first_against(tree, columns, position)[0] == min(against)
