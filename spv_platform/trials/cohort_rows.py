@@ -28,7 +28,7 @@ def cohort_rows(persons: pl.DataFrame, judged: Sequence[JudgedCohort]) -> pl.Dat
     """
     state = persons["state"].to_numpy()
     cohorts = [each.asked for each in judged]
-    begins = np.cumsum([0, *(each.outcomes for each in cohorts)])
+    begins = np.cumsum([0, *(each.outcomes for each in cohorts)], dtype=np.int32)
     together = np.concatenate([begin + _outcomes(each, state) for begin, each in zip(begins, judged, strict=False)])
     missing = _Missing()
     needed = np.full(len(together), _NOT_REACHABLE, np.int32)
@@ -43,7 +43,7 @@ def cohort_rows(persons: pl.DataFrame, judged: Sequence[JudgedCohort]) -> pl.Dat
             missing.add(combined, rows)
     # of all that can be told, little occurs
     occurring = np.flatnonzero(np.bincount(together, minlength=begins[-1]))
-    places = np.zeros(begins[-1], np.int64)
+    places = np.zeros(begins[-1], np.uint32)
     places[occurring] = np.arange(len(occurring))
     of = np.searchsorted(begins, occurring, side="right") - 1
     told = [cohorts[number].told(place) for number, place in zip(of, occurring - begins[of], strict=True)]
@@ -58,7 +58,7 @@ def cohort_rows(persons: pl.DataFrame, judged: Sequence[JudgedCohort]) -> pl.Dat
     found = pl.DataFrame(columns, schema={name: COHORT_VERDICT_COLUMNS[name] for name in _TOLD})[places[together]]
     answers = pl.Series("answers_needed", needed)
     return found.with_columns(
-        person_id=persons["person_id"][np.tile(np.arange(persons.height), len(cohorts))],
+        person_id=persons["person_id"][np.tile(np.arange(persons.height, dtype=np.uint32), len(cohorts))],
         missing=missing.lists(found.height),
         answers_needed=pl.when(answers != _NOT_REACHABLE).then(answers),
     ).select(pl.col(name).cast(dtype) for name, dtype in COHORT_VERDICT_COLUMNS.items())

@@ -11,7 +11,7 @@ import polars as pl
 
 from spv_platform.trials.asked import STATES, JudgedCohort
 from spv_platform.trials.describe import evidence_summary
-from spv_platform.trials.evidence import UNDATED, Facts, Verdicts
+from spv_platform.trials.evidence import NO_PLACES, UNDATED, Facts, Verdicts
 from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array
 from spv_platform.trials.lists import lists_of
 from spv_platform.trials.tables import CRITERION_RESULT_COLUMNS, EVIDENCE
@@ -99,9 +99,8 @@ class _Evidence:
 
 def _gather(facts: Facts, answers: Sequence[Verdicts], asked_of: Sequence[Sequence[Array]]) -> _Evidence:
     """The evidence on the persons of whom each question is asked."""
-    parts = list(_weighed(facts.persons, answers, asked_of))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [_NONE, _NONE, _NONE]
-    key, row, judgement = columns
+    parts = [(NO_PLACES, NO_PLACES, NO_PLACES), *_weighed(facts.persons, answers, asked_of)]
+    key, row, judgement = (np.concatenate(column) for column in zip(*parts, strict=True))
     # the latest first, then in the order of the facts; what is undated comes last
     start = facts.start[row]
     order = np.lexsort((row, np.where(start == UNDATED, -(UNDATED + 1), -start), key))
@@ -124,9 +123,6 @@ def _gather(facts: Facts, answers: Sequence[Verdicts], asked_of: Sequence[Sequen
         shown=shown,
         facts=told.to_series(),
     )
-
-
-_NONE = np.empty(0, np.int64)
 
 
 def _weighed(

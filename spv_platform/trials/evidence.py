@@ -8,7 +8,7 @@ by code or gene by an index, so that a question looks at few of them. How those 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,8 @@ UNDATED = np.iinfo(np.int64).min
 DAY = 86_400_000_000
 
 
-class Judged(NamedTuple):
+@dataclass(frozen=True)
+class Judged:
     """Facts with their judgement, sorted by person; all arrays have one length.
 
     Attributes:
@@ -46,7 +47,7 @@ class Judged(NamedTuple):
 
     def where(self, mask: Array) -> "Judged":
         """Some of the facts."""
-        return Judged(*(column[mask] for column in self))
+        return Judged(self.row[mask], self.person[mask], self.start[mask], self.end[mask], self.judgement[mask])
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,13 @@ class Block:
             elif value in index:
                 found.append(index[value])
         if not found:
-            return _NO_PLACES
+            return NO_PLACES
         if len(found) == 1:
             return found[0]
         # few things have two of the values: to look is cheaper than to make unique
-        places = np.sort(np.concatenate(found), kind="stable")
-        again = places[1:] == places[:-1]
-        return np.unique(places) if again.any() else places
+        places = np.concatenate(found)
+        places.sort(kind="stable")
+        return np.unique(places) if (places[1:] == places[:-1]).any() else places
 
     def everywhere(self) -> Array:
         """All places."""
@@ -198,7 +199,7 @@ class Block:
 NOTHING = np.int8(-9)
 #: The polarity of a fact that has none.
 NOT_STATED = -2
-_NO_PLACES = np.empty(0, np.int64)
+NO_PLACES = np.empty(0, np.int64)
 
 
 _LISTS = frozenset(name for name, dtype in SCHEMA.items() if isinstance(dtype, pl.List))
@@ -275,7 +276,7 @@ class Facts:
         """The facts of these kinds."""
         if kinds not in self._blocks:
             parts = [self._rows[kind] for kind in kinds if kind in self._rows]
-            self._blocks[kinds] = Block(self, np.sort(np.concatenate([_NO_PLACES, *parts])))
+            self._blocks[kinds] = Block(self, np.sort(np.concatenate([NO_PLACES, *parts])))
         return self._blocks[kinds]
 
     def of_other_cancers(self, diagnoses: tuple[Diagnosis, ...]) -> Array | None:

@@ -182,13 +182,17 @@ def _finding(test: Finding, facts: Facts) -> Judged:
     places = found.having("codes", map(fold_code, test.codes)) if test.codes else found.everywhere()
     # the absence of one of several things says nothing about the others
     one_thing = len(test.codes) == 1 and not test.codes[0].endswith("*")
-    polarity = found.polarity()[places]
-    # most findings are recorded because they are there
-    polarity = np.where(polarity == NOT_STATED, MET, polarity)
-    if test.kind == "condition":
+
+    def recorded() -> Array:
+        # most findings are recorded because they are there
+        polarity = np.where(found.polarity() == NOT_STATED, MET, found.polarity())
+        if test.kind != "condition":
+            return polarity
         # what has passed may come again, and may be what the protocol means: that is for people to say
-        past = found.array("past", lambda: pl.col("status").is_in(_PAST).fill_null(value=False))[places]
-        polarity = np.where(past & (polarity == MET), UNKNOWN, polarity)
+        past = found.array("past", lambda: pl.col("status").is_in(_PAST).fill_null(value=False))
+        return np.where(past & (polarity == MET), UNKNOWN, polarity)
+
+    polarity = found.keep("recorded", recorded)[places]
     said = polarity if one_thing else np.maximum(polarity, UNKNOWN)
     return as_lasting(facts, found, places, said) if test.kind == "medication" else found.judged(places, said)
 

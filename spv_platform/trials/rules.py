@@ -9,6 +9,7 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -39,9 +40,10 @@ def decide_together(
         persons: their number.
     """
     firsts = np.arange(len(questions) + 1) * persons
-    facts = Judged(*(np.concatenate(columns) for columns in zip(*questions, strict=True)))
-    asked = np.repeat(firsts[:-1], [len(each.row) for each in questions])
-    verdicts = rule(facts._replace(person=facts.person + asked), window, int(firsts[-1]))
+    columns = ((each.row, each.person, each.start, each.end, each.judgement) for each in questions)
+    row, person, start, end, judgement = (np.concatenate(column) for column in zip(*columns, strict=True))
+    person = person + np.repeat(firsts[:-1], [len(each.row) for each in questions])
+    verdicts = rule(Judged(row, person, start, end, judgement), window, int(firsts[-1]))
     weighed = verdicts.weighed
     person = weighed.person % persons
     begins = np.searchsorted(weighed.person, firsts)
@@ -108,7 +110,7 @@ def history(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
 def opposite(verdicts: Verdicts) -> Verdicts:
     """The verdicts on the contrary question, from the same evidence."""
     facts = verdicts.weighed
-    return Verdicts(-verdicts.value, facts._replace(judgement=-facts.judgement), verdicts.stated)
+    return Verdicts(-verdicts.value, replace(facts, judgement=-facts.judgement), verdicts.stated)
 
 
 class _Runs:
