@@ -8,7 +8,7 @@ import polars as pl
 from spv_platform.lake.stage import StagedFile
 from spv_platform.ledger import approvals, criteria
 from spv_platform.ledger.approvals import Approval, Verdict
-from spv_platform.ledger.db import today
+from spv_platform.ledger.db import Cursor, today
 from spv_platform.pipeline import news
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding
@@ -24,6 +24,8 @@ from spv_platform.pipeline.stage import Staging
 from spv_platform.quality import candidate_approvals
 from spv_platform.quality.candidate_approvals import Candidates
 from spv_platform.trials.evaluate import Evaluation, Matcher
+from spv_platform.trials.model import Trial
+from spv_platform.trials.registry import Study
 from spv_platform.trials.rows import table_rows
 from spv_platform.trials.tables import APPROVED_PATIENTS, CRITERION_RESULT
 
@@ -46,6 +48,42 @@ class Matched:
     files: list[StagedFile]
 
 
+@dataclass(frozen=True)
+class Ready:
+    """The criteria in force, ready for matching.
+
+    Attributes:
+        version: None before the first.
+        studies: by NCT id.
+    """
+
+    version: int | None
+    trials: list[Trial]
+    studies: dict[str, Study]
+    matcher: Matcher
+
+
+#: By version and digest. One version is in force for all tenants, so one is kept.
+_ready: dict[tuple[int, str], Ready] = {}
+
+
+def ready_criteria(cur: Cursor) -> Ready:
+    """The criteria in force, ready for matching: a process reads them once, since that takes longer than a few persons.
+
+    What it returns is shared, and not to be changed.
+    """
+    key = criteria.newest_digest(cur)
+    if key is None:
+        return Ready(None, [], {}, Matcher([], {}))
+    found = _ready.get(key)
+    if found is None:
+        trials, studies = load_criteria(criteria.at(cur, key[0]))
+        found = Ready(key[0], trials, studies, Matcher(trials, studies))
+        _ready.clear()
+        _ready[key] = found
+    return found
+
+
 def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> Matched:
     """Judge the candidates by the criteria in force, stage the verdicts, and lead the approvals through their gate.
 
@@ -54,21 +92,20 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
     """
     claim = holding.claim
     with platform.db.transaction() as cur:
-        version, as_of = criteria.newest(cur), today(cur)
-    trials, studies = load_criteria(version)
+        ready, as_of = ready_criteria(cur), today(cur)
+    trials, studies = ready.trials, ready.studies
     published = TenantReader(platform, claim.tenant, prepared.before)
     measured: list[pl.DataFrame] = []
     all_verdicts: list[Verdict] = []
     told: list[news.Candidate] = []
     staging = Staging(platform, claim, ROWS_PER_FILE)
     needs_information = 0
-    matcher = Matcher(trials, studies)
     for each in prepared.slices:
         holding.check()
         with platform.db.transaction() as cur:
             known = approvals.current(cur, claim.tenant, sorted(each.known.union(each.persons)))
         persons = opted_out(platform, claim.tenant, each.facts)
-        result = matcher.evaluate(persons, each.facts, as_of)
+        result = ready.matcher.evaluate(persons, each.facts, as_of)
         tables = table_rows(result, trials, as_of, prepared.seq)
         verdicts = _verdicts(result, known)
         announced = [(verdict.person_id, verdict.trial, verdict.cohort) for verdict in verdicts if verdict.approved]
@@ -86,7 +123,7 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
         needs_information += result.cohorts.filter(verdict="needs_information").height
     staging.flush()
     pass_approvals_gate(platform, holding, pl.concat(measured))
-    return Matched(version.version if version else None, all_verdicts, told, needs_information, staging.files)
+    return Matched(ready.version, all_verdicts, told, needs_information, staging.files)
 
 
 def _verdicts(result: Evaluation, known: list[Approval]) -> list[Verdict]:
