@@ -13,7 +13,7 @@ from spv_platform.trials.asked import STATES, JudgedCohort
 from spv_platform.trials.describe import evidence_summary
 from spv_platform.trials.evidence import NO_PLACES, UNDATED, Facts, Verdicts
 from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array
-from spv_platform.trials.lists import lists_of
+from spv_platform.trials.lists import ROWS_AT_ONCE, lists_of
 from spv_platform.trials.tables import CRITERION_RESULT_COLUMNS, EVIDENCE
 
 MAX_EVIDENCE = 5  # facts that are named per person and criterion, the latest ones
@@ -23,7 +23,7 @@ _DESCRIBED = ("trial", "cohort", "criterion", "position", "gating", "wording")
 
 def criterion_rows(
     persons: pl.DataFrame, facts: Facts, judged: Sequence[JudgedCohort], answers: Sequence[Verdicts]
-) -> pl.DataFrame:
+) -> Iterator[pl.DataFrame]:
     """Rows of all cohorts (`tables.CRITERION_RESULT_COLUMNS`): cohort by cohort, then criterion by criterion.
 
     Args:
@@ -31,34 +31,39 @@ def criterion_rows(
         facts: that were judged.
         judged: the cohorts, with the verdicts of all persons.
         answers: of each question.
+
+    Yields:
+        Some rows at a time.
     """
     willing = persons["state"].to_numpy() != STATES.index("opted_out")
     chosen = [np.flatnonzero((each.value != NOT_MET) & willing) for each in judged]
     some = [(each, of) for each, of in zip(judged, chosen, strict=True) if len(of)]
     if not some:
-        return pl.DataFrame(schema=CRITERION_RESULT_COLUMNS)
+        return
     asked_of: list[list[Array]] = [[] for _ in answers]
     for each, of in some:
         for number in each.questions:
             asked_of[number].append(of)
-    described = [row for each, _ in some for row in each.asked.described]
+    evidence = _gather(facts, answers, asked_of)
+    schema = {name: CRITERION_RESULT_COLUMNS[name] for name in _DESCRIBED}
+    described = pl.DataFrame([row for each, _ in some for row in each.asked.described], schema=schema, orient="row")
     heights = np.concatenate([np.full(len(each.questions), len(of)) for each, of in some])
-    criterion = np.repeat(np.arange(len(described)), heights)
+    criterion = np.repeat(np.arange(described.height, dtype=np.uint32), heights)
     question = np.repeat(np.concatenate([each.questions for each, _ in some]), heights)
     person = np.concatenate([np.tile(of, len(each.questions)) for each, of in some])
     verdict = np.concatenate([column[of] for each, of in some for column in each.leaves.values()])
-    evidence = _gather(facts, answers, asked_of)
-    place = evidence.places(question, person)
     names = pl.Series([NAMES[value] for value in (NOT_MET, UNKNOWN, MET)])
-    schema = {name: CRITERION_RESULT_COLUMNS[name] for name in _DESCRIBED}
-    found = pl.DataFrame(described, schema=schema, orient="row")[criterion].with_columns(
-        person_id=persons["person_id"][person],
-        verdict=names[verdict.astype(np.int64) - NOT_MET],
-        # what speaks for it and what speaks against it cannot both be true
-        conflict=(verdict == UNKNOWN) & evidence.conflict[place],
-        evidence=evidence.lists(place),
-    )
-    return found.select(pl.col(name).cast(dtype) for name, dtype in CRITERION_RESULT_COLUMNS.items())
+    for start in range(0, len(verdict), ROWS_AT_ONCE):
+        at = slice(start, start + ROWS_AT_ONCE)
+        place = evidence.places(question[at], person[at])
+        found = described[criterion[at]].with_columns(
+            person_id=persons["person_id"][person[at]],
+            verdict=names[verdict[at].astype(np.int64) - NOT_MET],
+            # what speaks for it and what speaks against it cannot both be true
+            conflict=(verdict[at] == UNKNOWN) & evidence.conflict[place],
+            evidence=evidence.lists(place),
+        )
+        yield found.select(pl.col(name).cast(dtype) for name, dtype in CRITERION_RESULT_COLUMNS.items())
 
 
 @dataclass(frozen=True)

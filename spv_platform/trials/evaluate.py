@@ -19,12 +19,10 @@ from spv_platform.trials.criterion_rows import criterion_rows
 from spv_platform.trials.evidence import Facts, Verdicts
 from spv_platform.trials.kleene import MET, NOT_MET, Array, value_of
 from spv_platform.trials.leaves import judge_all
+from spv_platform.trials.lists import ROWS_AT_ONCE
 from spv_platform.trials.model import Criterion, Trial
 from spv_platform.trials.registry import Study
-from spv_platform.trials.tables import COHORT_VERDICT_COLUMNS
-
-#: Rows that are made at once.
-_ROWS_AT_ONCE = 1_000_000
+from spv_platform.trials.tables import COHORT_VERDICT_COLUMNS, CRITERION_RESULT_COLUMNS
 
 
 class Evaluation:
@@ -45,7 +43,8 @@ class Evaluation:
     @cached_property
     def criteria(self) -> pl.DataFrame:
         """What each criterion says (`tables.CRITERION_RESULT_COLUMNS`), of the pairs that nothing speaks against."""
-        return criterion_rows(self._persons, self._facts, self._judged, self._answers)
+        rows = criterion_rows(self._persons, self._facts, self._judged, self._answers)
+        return pl.concat([pl.DataFrame(schema=CRITERION_RESULT_COLUMNS), *rows])
 
     @cached_property
     def cohorts(self) -> pl.DataFrame:
@@ -54,7 +53,7 @@ class Evaluation:
 
     def cohort_frames(self) -> Iterator[pl.DataFrame]:
         """The rows of `cohorts`, some cohorts at a time: of many they do not fit into memory together."""
-        at_once = max(1, _ROWS_AT_ONCE // max(1, self._persons.height))
+        at_once = max(1, ROWS_AT_ONCE // max(1, self._persons.height))
         for start in range(0, len(self._judged), at_once):
             yield cohort_rows(self._persons, self._judged[start : start + at_once])
 

@@ -6,6 +6,10 @@ import pyarrow as pa
 
 from spv_platform.trials.kleene import Array
 
+#: Rows that are made at once. To write a row group with lists takes as long as all rows that were made with it: of
+#: some million in one piece nearly all time would go there.
+ROWS_AT_ONCE = 250_000
+
 
 def lists_of(members: pl.Series, lengths: Array) -> pl.Series:
     """A column of lists.
