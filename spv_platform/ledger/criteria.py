@@ -22,6 +22,13 @@ def newest(cur: Cursor) -> CriteriaVersion | None:
     return CriteriaVersion(*row) if row else None
 
 
+def newest_digest(cur: Cursor) -> tuple[int, str] | None:
+    """Version and digest of what is in force, without the documents, which are large; None before the first."""
+    cur.execute("SELECT version, digest FROM ops.criteria_version ORDER BY version DESC LIMIT 1")
+    row = cur.fetchone()
+    return (row[0], row[1]) if row else None
+
+
 def at(cur: Cursor, version: int) -> CriteriaVersion | None:
     """One version."""
     cur.execute("SELECT version, digest, documents FROM ops.criteria_version WHERE version = %s", (version,))

@@ -6,11 +6,12 @@ from typing import Any
 import polars as pl
 
 from spv_platform.lake.stage import StagedFile
-from spv_platform.ledger import approvals
+from spv_platform.ledger import approvals, criteria, tenants
 from spv_platform.ledger.approvals import Approval, Verdict
+from spv_platform.ledger.db import Cursor
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding
-from spv_platform.pipeline.criteria import in_force
+from spv_platform.pipeline.criteria import load_criteria
 from spv_platform.pipeline.derived import gone, with_tombstones
 from spv_platform.pipeline.gate import pass_approvals_gate
 from spv_platform.pipeline.opting_out import opted_out
@@ -23,6 +24,8 @@ from spv_platform.pipeline.telling import news
 from spv_platform.quality import candidate_approvals
 from spv_platform.quality.candidate_approvals import Candidates
 from spv_platform.trials.evaluate import Evaluation, Matcher
+from spv_platform.trials.model import Trial
+from spv_platform.trials.registry import Study
 from spv_platform.trials.rows import table_rows
 from spv_platform.trials.tables import APPROVED_PATIENTS, CRITERION_RESULT
 from spv_platform.trials.zone import in_zone
@@ -46,6 +49,42 @@ class Matched:
     files: list[StagedFile]
 
 
+@dataclass(frozen=True)
+class Ready:
+    """The criteria in force, ready for matching.
+
+    Attributes:
+        version: None before the first.
+        studies: by NCT id.
+    """
+
+    version: int | None
+    trials: list[Trial]
+    studies: dict[str, Study]
+    matcher: Matcher
+
+
+#: By version and digest. One version is in force for all tenants, so one is kept.
+_ready: dict[tuple[int, str], Ready] = {}
+
+
+def ready_criteria(cur: Cursor) -> Ready:
+    """The criteria in force, ready for matching: a process reads them once, since that takes longer than a few persons.
+
+    What it returns is shared, and not to be changed.
+    """
+    key = criteria.newest_digest(cur)
+    if key is None:
+        return Ready(None, [], {}, Matcher([], {}))
+    found = _ready.get(key)
+    if found is None:
+        trials, studies = load_criteria(criteria.at(cur, key[0]))
+        found = Ready(key[0], trials, studies, Matcher(trials, studies))
+        _ready.clear()
+        _ready[key] = found
+    return found
+
+
 def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> Matched:
     """Judge the candidates by the criteria in force, stage the verdicts, and lead the approvals through their gate.
 
@@ -54,21 +93,20 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
     """
     claim = holding.claim
     with platform.db.transaction() as cur:
-        basis = in_force(cur, claim.tenant)
-    trials, studies, as_of = basis.trials, basis.studies, basis.day
+        ready, (zone, as_of) = ready_criteria(cur), tenants.zone_and_day(cur, claim.tenant)
+    trials, studies = ready.trials, ready.studies
     published = TenantReader(platform, claim.tenant, prepared.before)
     measured: list[pl.DataFrame] = []
     all_verdicts: list[Verdict] = []
     told: list[news.Candidate] = []
     staging = Staging(platform, claim, ROWS_PER_FILE)
     needs_information = 0
-    matcher = Matcher(trials, studies)
     for each in prepared.slices:
         holding.check()
         with platform.db.transaction() as cur:
             known = approvals.current(cur, claim.tenant, sorted(each.known.union(each.persons)))
         persons = opted_out(platform, claim.tenant, each.facts)
-        result = matcher.evaluate(persons, in_zone(each.facts, basis.zone), as_of)
+        result = ready.matcher.evaluate(persons, in_zone(each.facts, zone), as_of)
         tables = table_rows(result, trials, as_of, prepared.seq)
         verdicts = _verdicts(result, known)
         announced = [(verdict.person_id, verdict.trial, verdict.cohort) for verdict in verdicts if verdict.approved]
@@ -86,7 +124,7 @@ def match_persons(platform: Platform, holding: Holding, prepared: Prepared) -> M
         needs_information += result.cohorts.filter(verdict="needs_information").height
     staging.flush()
     pass_approvals_gate(platform, holding, pl.concat(measured))
-    return Matched(basis.version, all_verdicts, told, needs_information, staging.files)
+    return Matched(ready.version, all_verdicts, told, needs_information, staging.files)
 
 
 def _verdicts(result: Evaluation, known: list[Approval]) -> list[Verdict]:

@@ -17,9 +17,10 @@ from spv_platform.pipeline.criteria import InForce, in_force
 from spv_platform.pipeline.opting_out import opted_out
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.slices import cut, linked_of, slice_of
+from spv_platform.trials.asked import NOT_ELIGIBLE, POTENTIALLY_ELIGIBLE
 from spv_platform.trials.changes import Change, next_changes
 from spv_platform.trials.describe import asks
-from spv_platform.trials.evaluate import NOT_ELIGIBLE, POTENTIALLY_ELIGIBLE, Evaluation, Matcher
+from spv_platform.trials.evaluate import Evaluation, Matcher
 from spv_platform.trials.model import Trial, criteria_of
 from spv_platform.trials.zone import in_zone
 

@@ -121,10 +121,12 @@ def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attrib
     def stated(column: str) -> Callable[[], Array]:
         return lambda: variants.coded(column)[0][places] >= 0
 
-    def allele() -> Array:
+    def some_allele() -> pl.Expr:
         columns = ("hgvs_protein", "hgvs_coding", "hgvs_genomic")
-        some = pl.any_horizontal(pl.col(column).list.len().fill_null(0) > 0 for column in columns)
-        return variants.array("allele", lambda: some)[places]
+        return pl.any_horizontal(pl.col(column).list.len().fill_null(0) > 0 for column in columns)
+
+    def allele() -> Array:
+        return variants.array("allele", some_allele)[places]
 
     def pair() -> Array:
         return variants.array("pair", lambda: pl.col("genes").list.len().fill_null(0) > 1)[places]

@@ -1,20 +1,13 @@
-"""Facts made ready for judging, and the rules by which several facts of one person become one verdict.
+"""Facts made ready for judging, and what was judged of them.
 
 Only usable facts that do not lie after the day of evaluation get in. They are sorted by person and time once, and found
-by code or gene by an index, so that a question looks at few of them; the rules are reductions over runs of one person.
-
-Rules:
-* `latest`: of the facts that may be the latest, all must agree. An undated fact may always be the latest.
-* `agree`: facts about something that does not change; those that say something must not contradict each other.
-* `best`: one MET is enough; NOT_MET only if nothing is UNKNOWN.
-* `worst`: all must be MET.
-* `history`: something that was found stays found, unless it was looked for again and not found.
+by code or gene by an index, so that a question looks at few of them. How those of one person become one verdict is in
+`rules`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,7 +32,7 @@ class Judged:
     """Facts with their judgement, sorted by person; all arrays have one length.
 
     Attributes:
-        row: of `Facts.usable`.
+        row: its number among `Facts`.
         person: its number.
         start: first microsecond when it was true; `UNDATED`: not known.
         end: microsecond when it had ceased to be true; `UNDATED`: not known.
@@ -54,7 +47,7 @@ class Judged:
 
     def where(self, mask: Array) -> "Judged":
         """Some of the facts."""
-        return Judged(*(column[mask] for column in (self.row, self.person, self.start, self.end, self.judgement)))
+        return Judged(self.row[mask], self.person[mask], self.start[mask], self.end[mask], self.judgement[mask])
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,8 @@ class Verdicts:
     Attributes:
         value: Int8, one a person; 0 for who has no evidence.
         weighed: the facts that were weighed.
-        stated: who has anything on record about the question, whether it was weighed or not; None: not looked at.
+        stated: numbers of those who have anything on record about the question, whether it was weighed or not; None:
+            not looked at.
     """
 
     value: Array
@@ -72,32 +66,26 @@ class Verdicts:
     stated: Array | None = None
 
 
-Rule = Callable[[Judged, datetime | None, int], Verdicts]
-
-
 class Block:
     """The facts of some kinds as arrays, sorted by person; places count from 0. What is asked for often is kept.
 
     Args:
-        usable: all facts that count.
+        facts: all facts that count.
         row: those of the kinds, in order.
 
     Attributes:
         row, person, start, end: of each fact, see `Judged`.
     """
 
-    def __init__(self, usable: pl.DataFrame, row: Array) -> None:
-        self._usable = usable
+    def __init__(self, facts: "Facts", row: Array) -> None:
+        self._facts = facts
         self.row = row
-        self.person = self._one(pl.col("person"))
-        moments = self.columns(*(pl.col(name).to_physical().fill_null(UNDATED) for name in ("start", "end")))
-        self.start, self.end = moments["start"].to_numpy(), moments["end"].to_numpy()
+        self.person, self.start, self.end = facts.person[row], facts.start[row], facts.end[row]
         self._kept: dict[object, Any] = {}
 
     def columns(self, *values: pl.Expr) -> pl.DataFrame:
         """Expressions over the facts, of which only the columns that they name are touched."""
-        names = {name for value in values for name in value.meta.root_names()}
-        return self._usable.select(sorted(names))[self.row].select(values)
+        return self._facts.columns(self.row, *values)
 
     def keep(self, name: object, make: Callable[[], Any]) -> Any:
         """What was made under the name before, else what is made now."""
@@ -170,8 +158,13 @@ class Block:
             elif value in index:
                 found.append(index[value])
         if not found:
-            return _NO_PLACES
-        return np.unique(np.concatenate(found)) if len(found) > 1 else found[0]
+            return NO_PLACES
+        if len(found) == 1:
+            return found[0]
+        # few things have two of the values: to look is cheaper than to make unique
+        places = np.concatenate(found)
+        places.sort(kind="stable")
+        return np.unique(places) if (places[1:] == places[:-1]).any() else places
 
     def everywhere(self) -> Array:
         """All places."""
@@ -206,7 +199,7 @@ class Block:
 NOTHING = np.int8(-9)
 #: The polarity of a fact that has none.
 NOT_STATED = -2
-_NO_PLACES = np.empty(0, np.int64)
+NO_PLACES = np.empty(0, np.int64)
 
 
 _LISTS = frozenset(name for name, dtype in SCHEMA.items() if isinstance(dtype, pl.List))
@@ -222,12 +215,12 @@ def look_up(codes: Array, values: Sequence[Any], judge: Callable[[Any], int], nu
 
 
 class Facts:
-    """The usable facts of some persons, ready for judging.
+    """The usable facts of some persons, ready for judging: sorted by person and time, and numbered in this order.
 
     Attributes:
         as_of: the day of evaluation.
         persons: the number of persons; they are numbered from 0 in the order given.
-        usable: the facts that count, with `row`, `person`, `start`, `end` beside the columns of the view.
+        person, start, end: of each fact, see `Judged`.
     """
 
     def __init__(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date, *, later: bool = False) -> None:
@@ -235,33 +228,55 @@ class Facts:
         self.as_of = as_of
         self.persons = persons.height
         self.horizon = datetime.combine(as_of + timedelta(days=1), time.min)
-        facts = _of_specimens(facts)
+        # few of the columns are looked at, of few of the facts: they stay where they are
+        sent = _of_specimens(facts)
+        self._sent = sent.with_columns(_canonical_codes(sent["codes"]))
         numbers = persons.select("person_id").with_row_index("person")
-        end = pl.col("time_end").fill_null(self.horizon)
-        usable = (
-            facts.lazy()
-            .filter(pl.col("time_start").is_null() | (pl.col("time_start") < self.horizon) | pl.lit(later))
-            .join(numbers.lazy(), on="person_id", how="inner", maintain_order="left")
-            .with_columns(_codes(), start=pl.col("time_start"), end=pl.min_horizontal(end, pl.lit(self.horizon)))
-            .with_columns(end=pl.when(pl.col("start").is_not_null()).then("end"))
-            # a fixed order: equal facts in another order give the same evidence
-            .sort(*_ORDER, nulls_last=True, maintain_order=True)
-            .with_row_index("row")
+        end = pl.min_horizontal(pl.col("time_end").fill_null(self.horizon), pl.lit(self.horizon))
+        ordered = (
+            self._sent.lazy()
+            .select("person_id", "time_end", start="time_start")
+            .with_row_index("at")
+            .filter(pl.col("start").is_null() | (pl.col("start") < self.horizon) | pl.lit(later))
+            .join(numbers.lazy(), on="person_id", how="inner")
+            .select("at", "person", "start", end=pl.when(pl.col("start").is_not_null()).then(end))
+            .sort("person", "start", "at", nulls_last=True)
+            .collect()
         )
-        self.usable = usable.collect()
-        rows = self.usable.group_by("kind").agg("row")
-        self._rows = {kind: found.to_numpy() for kind, found in zip(rows["kind"], rows["row"], strict=True)}
+        self._own = ordered.select("person", "start", "end")
+        self._at = _settle_ties(self._sent, ordered)
+        self.person = ordered["person"].to_numpy()
+        moments = ordered.select(pl.col("start", "end").to_physical().fill_null(UNDATED))
+        self.start, self.end = moments["start"].to_numpy(), moments["end"].to_numpy()
+        rows = self._sent.select("kind")[self._at].with_row_index("row").group_by("kind").agg("row")
+        self._rows = {kind: found.to_numpy() for kind, found in zip(*rows, strict=True)}
         self._blocks: dict[tuple[str, ...], Block] = {}
         self._others: dict[tuple[Diagnosis, ...], Array | None] = {}
         # the facts that say which cancer they belong to
-        named = self.usable.select("row", "person", "source", cancer="cancers").filter(pl.col("cancer").list.len() > 0)
-        self._bound = named.explode("cancer")
+        named = np.flatnonzero(self._sent["cancers"].list.len().fill_null(0).to_numpy()[self._at])
+        bound = self.columns(named, pl.col("person"), pl.col("source"), pl.col("cancers").alias("cancer"))
+        self._bound = bound.with_columns(row=named).explode("cancer")
+
+    def columns(self, rows: Array, *values: pl.Expr) -> pl.DataFrame:
+        """Expressions over some facts: the columns of the view, and `person`, `start` and `end`."""
+        names = {name for value in values for name in value.meta.root_names()}
+        own = names.intersection(self._own.columns)
+        parts = []
+        if own:
+            parts.append(self._own.select(sorted(own))[rows])
+        if names - own:
+            parts.append(self._sent.select(sorted(names - own))[self._at[rows]])
+        return pl.concat(parts, how="horizontal").select(values)
+
+    def read(self, row: int) -> dict[str, Any]:
+        """One fact, with the columns of the view."""
+        return self._sent.row(int(self._at[row]), named=True)
 
     def of(self, *kinds: str) -> Block:
         """The facts of these kinds."""
         if kinds not in self._blocks:
             parts = [self._rows[kind] for kind in kinds if kind in self._rows]
-            self._blocks[kinds] = Block(self.usable, np.sort(np.concatenate([_NO_PLACES, *parts])))
+            self._blocks[kinds] = Block(self, np.sort(np.concatenate([NO_PLACES, *parts])))
         return self._blocks[kinds]
 
     def of_other_cancers(self, diagnoses: tuple[Diagnosis, ...]) -> Array | None:
@@ -290,7 +305,7 @@ class Facts:
         rows = found.group_by("row").agg(pl.col("other").fill_null(value=False).all()).filter("other")["row"]
         if rows.is_empty():
             return None
-        others = np.zeros(self.usable.height, bool)
+        others = np.zeros(len(self.person), bool)
         others[rows.to_numpy()] = True
         return others
 
@@ -342,107 +357,40 @@ def coded_with(codes: Iterable[str]) -> pl.Expr:
     return pl.col("codes").list.eval(pl.element().is_in(known)).list.any().fill_null(value=False)
 
 
-_ORDER = ("person", "start", "kind", "source", "resource_type", "source_object", "source_entry")
+_ORDER = ("kind", "source", "resource_type", "source_object", "source_entry")
 
 
-def _codes() -> pl.Expr:
-    """The codes, their systems under the names that criteria use."""
-    code = pl.element().str.replace("/|", "|", literal=True)
+def _settle_ties(facts: pl.DataFrame, ordered: pl.DataFrame) -> Array:
+    """The places of facts in a fixed order: equal facts in another order give the same evidence.
+
+    Args:
+        facts: in any order.
+        ordered: `at` (place in `facts`), `person`, `start`; in their order.
+    """
+    at = ordered["at"].to_numpy()
+    run = ordered.select(pl.struct("person", "start").rle_id()).to_series().to_numpy()
+    same = run[1:] == run[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+    if not len(tied):
+        return at
+    settled = (
+        facts.select(_ORDER)[at[tied]]
+        .with_columns(run=run[tied], at=at[tied])
+        .sort("run", *_ORDER, nulls_last=True, maintain_order=True)["at"]
+    )
+    found = at.copy()
+    found[tied] = settled.to_numpy()
+    return found
+
+
+def _canonical_codes(codes: pl.Series) -> pl.Series:
+    """Lists of codes, their systems under the names that criteria use."""
+    code = pl.col("sent").str.replace("/|", "|", literal=True)
     for other, name in OTHER_NAMES.items():
         code = code.str.replace(f"{other}|", f"{name}|", literal=True)
-    return pl.col("codes").list.eval(code)
-
-
-@lru_cache(maxsize=4)
-def nothing(persons: int) -> Verdicts:
-    """No evidence about anybody."""
-    none = np.empty(0, np.int64)
-    return Verdicts(np.zeros(persons, np.int8), Judged(none, none, none, none, none.astype(np.int8)))
-
-
-def latest(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
-    """The judgement of the latest facts, if they agree and one of them surely lies in the window."""
-    if not len(facts.row):
-        return nothing(persons)
-    runs = _Runs(facts)
-    last = runs.spread(runs.greatest(facts.start))
-    # an undated start is the least of all numbers, so is the last of who has only undated facts
-    undated = facts.start == UNDATED
-    chosen = facts.where(undated | (facts.start == last) | (facts.end > last))
-    runs = _Runs(chosen)
-    low, high = runs.least(chosen.judgement), runs.greatest(chosen.judgement)
-    inside = True if window is None else runs.any(chosen.start >= micros(window))
-    return _verdicts(chosen, runs, np.where((low == high) & inside, low, UNKNOWN), persons)
-
-
-def agree(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
-    """The common judgement of the facts that say something."""
-    facts = _inside(facts, window)
-    runs = _Runs(facts)
-    low, high = runs.least(facts.judgement), runs.greatest(facts.judgement)
-    contradicted = (low == NOT_MET) & (high == MET)
-    return _verdicts(facts, runs, np.where(contradicted, UNKNOWN, np.where(high == MET, MET, low)), persons)
-
-
-def best(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
-    """The greatest judgement."""
-    facts = _inside(facts, window)
-    runs = _Runs(facts)
-    return _verdicts(facts, runs, runs.greatest(facts.judgement), persons)
-
-
-def worst(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
-    """The least judgement."""
-    facts = _inside(facts, window)
-    runs = _Runs(facts)
-    return _verdicts(facts, runs, runs.least(facts.judgement), persons)
-
-
-def history(facts: Judged, window: datetime | None, persons: int) -> Verdicts:
-    """MET when found and not, perhaps later, looked for in vain; NOT_MET when only looked for in vain."""
-    facts = _inside(facts, window)
-    if not len(facts.row):
-        return nothing(persons)
-    runs = _Runs(facts)
-    found, missed = facts.judgement == MET, facts.judgement == NOT_MET
-    last_found = runs.greatest(np.where(found, facts.start, UNDATED))
-    last_missed = runs.greatest(np.where(missed, facts.end, UNDATED))
-    some_missed = runs.any(missed)
-    undated = runs.any(missed & (facts.end == UNDATED))
-    stands = ~some_missed | (~undated & (last_found != UNDATED) & (last_found >= last_missed))
-    vain = some_missed & (runs.greatest(facts.judgement) == NOT_MET)
-    verdict = np.where(runs.any(found) & stands, MET, np.where(vain, NOT_MET, UNKNOWN))
-    return _verdicts(facts, runs, verdict, persons)
-
-
-def opposite(verdicts: Verdicts) -> Verdicts:
-    """The verdicts on the contrary question, from the same evidence."""
-    facts = verdicts.weighed
-    turned = Judged(facts.row, facts.person, facts.start, facts.end, -facts.judgement)
-    return Verdicts(-verdicts.value, turned, verdicts.stated)
-
-
-class _Runs:
-    """Facts that follow each other and are of one person."""
-
-    def __init__(self, facts: Judged) -> None:
-        person = facts.person
-        self._begins = np.flatnonzero(np.r_[True, person[1:] != person[:-1]]) if len(person) else np.empty(0, np.int64)
-        self._lengths = np.diff(np.r_[self._begins, len(person)])
-        self.persons = person[self._begins]
-
-    def greatest(self, values: Array) -> Array:
-        return np.maximum.reduceat(values, self._begins) if len(self._begins) else values[:0]
-
-    def least(self, values: Array) -> Array:
-        return np.minimum.reduceat(values, self._begins) if len(self._begins) else values[:0]
-
-    def any(self, values: Array) -> Array:
-        return np.logical_or.reduceat(values, self._begins) if len(self._begins) else values[:0]
-
-    def spread(self, of_runs: Array) -> Array:
-        """The value of each run at each of its facts."""
-        return np.repeat(of_runs, self._lengths)
+    distinct = codes.list.explode().drop_nulls().unique().to_frame("sent")
+    renamed = dict(distinct.select("sent", used=code).filter(pl.col("sent") != pl.col("used")).rows())
+    return codes.list.eval(pl.element().replace(renamed)) if renamed else codes
 
 
 _EPOCH = datetime(1970, 1, 1)
@@ -451,13 +399,3 @@ _EPOCH = datetime(1970, 1, 1)
 def micros(moment: datetime) -> int:
     """Microseconds since 1970."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _inside(facts: Judged, window: datetime | None) -> Judged:
-    return facts if window is None else facts.where(facts.start >= micros(window))
-
-
-def _verdicts(facts: Judged, runs: _Runs, verdict: Array, persons: int) -> Verdicts:
-    value = np.zeros(persons, np.int8)
-    value[runs.persons] = verdict
-    return Verdicts(value, facts)

@@ -4,9 +4,9 @@ from typing import Any
 
 import polars as pl
 
+from spv_platform.trials.asked import NEEDS_INFORMATION, POTENTIALLY_ELIGIBLE
 from spv_platform.trials.changes import Change
 from spv_platform.trials.describe import WORDING
-from spv_platform.trials.evaluate import NEEDS_INFORMATION, POTENTIALLY_ELIGIBLE
 
 _REASONS = {
     "opted_out": "the person does not allow the use of the record",

@@ -7,11 +7,11 @@ opposite of the greatest, `at_least` the n-th greatest (Kleene's strong logic).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from spv_platform.trials.model import Criterion, Node
+from spv_platform.trials.model import Criterion, Group, Node, criteria_of
 
 MET, UNKNOWN, NOT_MET = 1, 0, -1
 NAMES = {MET: "MET", UNKNOWN: "UNKNOWN", NOT_MET: "NOT_MET"}
@@ -51,19 +51,24 @@ def first_against(node: Node, leaves: Mapping[str, Array], position: Mapping[str
         position: per criterion id its place, in the order of the tree.
         wanted: the verdict that is to be explained.
     """
-    rows = len(next(iter(leaves.values())))
     if isinstance(node, Criterion):
-        return np.full(rows, position[node.id], np.int16)
+        return np.full(len(leaves[node.id]), position[node.id], np.int16)
     of_members = -wanted if node.op == "none" else wanted
     # one NOT_MET of `all` is enough, one MET of `any`; and of `none` one MET, to be NOT_MET
     one_is_enough = (node.op, wanted) in (("all", NOT_MET), ("any", MET), ("none", NOT_MET)) or node.op == "at_least"
-    found = np.zeros(rows, np.int16)
-    for member in reversed(node.members):  # positions grow, so the one that is written last is the least
-        explains = value_of(member, leaves) == of_members if one_is_enough else slice(None)
-        if isinstance(member, Criterion):
-            found[explains] = position[member.id]
-        else:
-            found[explains] = first_against(member, leaves, position, of_members)[explains]
+    if not one_is_enough:
+        return first_against(node.members[0], leaves, position, of_members)
+    explains = np.stack([value_of(member, leaves) for member in node.members]) == of_members
+    # positions grow, so the first member that explains it has the least; it weighs most
+    count = len(node.members)
+    first = count - (explains * np.arange(count, 0, -1, dtype=np.int16)[:, None]).max(axis=0)
+    of_criteria = [position[member.id] if isinstance(member, Criterion) else 0 for member in node.members]
+    found = np.array([*of_criteria, 0], np.int16)[first]
+    for at, member in enumerate(node.members):
+        there = np.flatnonzero(first == at) if isinstance(member, Group) else ()
+        if len(there):
+            among = {criterion.id: leaves[criterion.id][there] for criterion in criteria_of(member)}
+            found[there] = first_against(member, among, position, of_members)
     return found
 
 
@@ -117,8 +122,7 @@ def _spread(node: Node, wanted: int, needed: Array, leaves: Mapping[str, Array],
         _spread(member, wanted, needed & (value == UNKNOWN) & (agree == others), leaves, found)
 
 
-@dataclass(frozen=True)
-class _Judged:
+class _Judged(NamedTuple):
     value: Array
     to_met: Array  # how many UNKNOWN leaves must be answered right to make it MET
     to_not_met: Array
@@ -131,19 +135,22 @@ def combine(tree: Node, leaves: Mapping[str, Array]) -> Combined:
         tree: criteria, all of which decide.
         leaves: per criterion id its verdicts, Int8, all of one length.
     """
+    # of all leaves at once: each is small
+    values = np.stack(list(leaves.values()))
+    costs = zip(values, _cost(values, MET), _cost(values, NOT_MET), strict=True)
+    single = {name: _Judged(*each) for name, each in zip(leaves, costs, strict=True)}
     judged: dict[int, _Judged] = {}
-    root = _judge(tree, leaves, judged)
+    root = _judge(tree, single, judged)
     combined = Combined(root.value, root.to_met)
     _trace(tree, 1, root.value == UNKNOWN, root.value == NOT_MET, judged, combined)
     return combined
 
 
-def _judge(node: Node, leaves: Mapping[str, Array], judged: dict[int, _Judged]) -> _Judged:
+def _judge(node: Node, single: Mapping[str, _Judged], judged: dict[int, _Judged]) -> _Judged:
     if isinstance(node, Criterion):
-        value = leaves[node.id]
-        result = _Judged(value, _cost(value, MET), _cost(value, NOT_MET))
+        result = single[node.id]
     else:
-        members = [_judge(member, leaves, judged) for member in node.members]
+        members = [_judge(member, single, judged) for member in node.members]
         result = _combine_members(node.op, node.n, members)
     judged[id(node)] = result
     return result
@@ -154,7 +161,7 @@ def _cost(value: Array, wanted: int) -> Array:
 
 
 def _combine_members(op: str, n: int, members: list[_Judged]) -> _Judged:
-    values, to_met, to_not = ([getattr(m, name) for m in members] for name in ("value", "to_met", "to_not_met"))
+    values, to_met, to_not = (list(columns) for columns in zip(*members, strict=True))
     if op == "at_least":
         # the cheapest answers that reach n, or that leave fewer than n
         ordered, met, no = (np.sort(np.stack(columns), axis=0) for columns in (values, to_met, to_not))

@@ -1,11 +1,11 @@
 """Judging one question over all persons at once: age, sex, diagnosis, finding, stage, performance status, laboratory.
 
 Biomarkers are in `biomarkers`. A judge turns facts of a kind into a judged frame and names the rule that combines
-them (`evidence`). Where nothing is said, the verdict is UNKNOWN.
+them (`rules`). Where nothing is said, the verdict is UNKNOWN.
 """
 
 import calendar
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -14,24 +14,7 @@ import polars as pl
 
 from spv_platform.trials import biomarkers
 from spv_platform.trials.cancers import judge_cancer_codes
-from spv_platform.trials.evidence import (
-    NOT_STATED,
-    UNDATED,
-    Array,
-    Facts,
-    Judged,
-    Rule,
-    Verdicts,
-    agree,
-    best,
-    history,
-    latest,
-    look_up,
-    micros,
-    nothing,
-    opposite,
-    worst,
-)
+from spv_platform.trials.evidence import NOT_STATED, UNDATED, Array, Facts, Judged, Verdicts, look_up, micros
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.model import (
     Age,
@@ -48,6 +31,7 @@ from spv_platform.trials.model import (
     Therapy,
 )
 from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
+from spv_platform.trials.rules import Rule, agree, best, decide_together, history, latest, nothing, opposite, worst
 from spv_platform.trials.sites import judge_reach
 from spv_platform.trials.terms import code_matches, fold_code, plausible_range
 from spv_platform.trials.therapies import as_lasting, judge_therapy
@@ -55,6 +39,8 @@ from spv_platform.trials.values import judge_quantity
 
 #: Clinical states of a condition that is over.
 _PAST = ("resolved", "inactive", "remission")
+#: Facts that are decided about at once.
+_FACTS_AT_ONCE = 1_000_000
 MAX_AGE = 125  # years; an older birth date is a placeholder
 
 
@@ -67,21 +53,32 @@ def judge(test: Test, within_days: int | None, facts: Facts, of: tuple[Diagnosis
         facts: of all persons.
         of: the cancers that the question may be about: facts that belong to another one of the person do not count.
     """
-    window = facts.window_start(within_days)
-    judged, rule = _judge(test, facts)
-    if of:
-        others = facts.of_other_cancers(of)
+    return judge_all([(test, within_days, of)], facts)[0]
+
+
+def judge_all(questions: Sequence[tuple[Test, int | None, tuple[Diagnosis, ...]]], facts: Facts) -> list[Verdicts]:
+    """The verdicts on several questions, each as of `judge`; those of one rule and window are decided at once."""
+    found = [nothing(facts.persons)] * len(questions)
+    waiting: dict[tuple[Rule, int | None], dict[int, Judged]] = {}
+    held = 0
+    for at, (test, within_days, of) in enumerate(questions):
+        judged, rule = _judge(test, facts)
+        others = facts.of_other_cancers(of) if of else None
         if others is not None:
             judged = judged.where(~others[judged.row])
-    verdicts = replace(rule(judged, window, facts.persons), stated=_stated(judged, facts.persons))
-    return opposite(verdicts) if _asks_absence(test) else verdicts
-
-
-def _stated(judged: Judged, persons: int) -> Array:
-    """Who has anything on record about the question, in the window or not."""
-    stated = np.zeros(persons, bool)
-    stated[judged.person] = True
-    return stated
+        if len(judged.row):
+            waiting.setdefault((rule, within_days), {})[at] = judged
+            held += len(judged.row)
+        if held < _FACTS_AT_ONCE and at + 1 < len(questions):
+            continue
+        for (decide, days), some in waiting.items():
+            window = facts.window_start(days)
+            for number, verdicts in zip(
+                some, decide_together(decide, [*some.values()], window, facts.persons), strict=True
+            ):
+                found[number] = opposite(verdicts) if _asks_absence(questions[number][0]) else verdicts
+        waiting, held = {}, 0
+    return found
 
 
 def _asks_absence(test: Test) -> bool:
@@ -189,13 +186,17 @@ def _finding(test: Finding, facts: Facts) -> Judged:
     places = found.having("codes", map(fold_code, test.codes)) if test.codes else found.everywhere()
     # the absence of one of several things says nothing about the others
     one_thing = len(test.codes) == 1 and not test.codes[0].endswith("*")
-    polarity = found.polarity()[places]
-    # most findings are recorded because they are there
-    polarity = np.where(polarity == NOT_STATED, MET, polarity)
-    if test.kind == "condition":
+
+    def recorded() -> Array:
+        # most findings are recorded because they are there
+        polarity = np.where(found.polarity() == NOT_STATED, MET, found.polarity())
+        if test.kind != "condition":
+            return polarity
         # what has passed may come again, and may be what the protocol means: that is for people to say
-        past = found.array("past", lambda: pl.col("status").is_in(_PAST).fill_null(value=False))[places]
-        polarity = np.where(past & (polarity == MET), UNKNOWN, polarity)
+        past = found.array("past", lambda: pl.col("status").is_in(_PAST).fill_null(value=False))
+        return np.where(past & (polarity == MET), UNKNOWN, polarity)
+
+    polarity = found.keep("recorded", recorded)[places]
     said = polarity if one_thing else np.maximum(polarity, UNKNOWN)
     return as_lasting(facts, found, places, said) if test.kind == "medication" else found.judged(places, said)
 

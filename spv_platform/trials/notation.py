@@ -54,6 +54,7 @@ def protein_change(text: str) -> str | None:
     return change if _CHANGE.fullmatch(change) else None
 
 
+@cache
 def any_change(text: str) -> str | None:
     """The residue of which any replacement is meant, as in `V600 any` or `p.Val600`: `V600`; None: not such a text."""
     change = text.strip()

@@ -66,13 +66,13 @@ def judge_reach(test: Reach, facts: Facts) -> Judged:
     return places.judged(here, verdict[codes[here]])
 
 
-def distances(test: Reach, places: pl.DataFrame) -> pl.Series:
+def distances(test: Reach, facts: Facts, rows: Array) -> pl.Series:
     """What is told of places of residence: how far the nearest open site is, in whole kilometres, and its name.
 
     Null where that is not known.
     """
     names = [site.name for site in _open(test.sites) if point_of(site) is not None]
-    kilometres, which = _nearest(test.sites, *_points(places.select(_said()).to_series().to_list()))
+    kilometres, which = _nearest(test.sites, *_points(facts.columns(rows, _said()).to_series()))
     told = [
         f"place of residence, {km:.0f} km from {names[at]}" if np.isfinite(km) else None
         for km, at in zip(kilometres, which, strict=True)

@@ -6,7 +6,7 @@ Each table is a file under `data/` that names its source. Cancers are in `cancer
 import hashlib
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -69,6 +69,7 @@ def canonical_code(code: str) -> str:
     return f"{system}|{value}"
 
 
+@lru_cache(maxsize=100_000)
 def fold_code(code: str) -> str:
     """A code for comparison: both ICD-10 systems become one, and the dot of an ICD code does not matter."""
     system, _, value = code.partition("|")

@@ -106,8 +106,12 @@ def as_lasting(facts: Facts, medications: Block, places: Array, judgement: Array
 
 def _lasts(medications: Block) -> Array:
     """Whether an exposure has not ended: it has a beginning and no end, or its status says so."""
-    no_end = pl.col("time_end").is_null() & pl.col("time_start").is_not_null()
-    return medications.array("lasts", lambda: no_end | pl.col("status").is_in(_GOES_ON).fill_null(value=False))
+
+    def lasting() -> pl.Expr:
+        no_end = pl.col("time_end").is_null() & pl.col("time_start").is_not_null()
+        return no_end | pl.col("status").is_in(_GOES_ON).fill_null(value=False)
+
+    return medications.array("lasts", lasting)
 
 
 def _places(medications: Block, names: frozenset[str]) -> tuple[Array, Array]:

@@ -67,8 +67,11 @@ def judge_number(value: Array, limits: Range) -> Array:
 
 
 def _comparators(facts: Block) -> Array:
-    signs = pl.col("comparator").fill_null("").replace_strict(_SIGNS, default=_NOT_UNDERSTOOD, return_dtype=pl.Int8)
-    return facts.array("comparators", lambda: signs)
+    def signs() -> pl.Expr:
+        stated = pl.col("comparator").fill_null("")
+        return stated.replace_strict(_SIGNS, default=_NOT_UNDERSTOOD, return_dtype=pl.Int8)
+
+    return facts.array("comparators", signs)
 
 
 def _converted(facts: Block, unit: str) -> Array:
@@ -77,12 +80,15 @@ def _converted(facts: Block, unit: str) -> Array:
     def make() -> Array:
         codes, units = facts.coded("unit")
         factors = np.array([*((unit_factor(found, unit) if found else None) for found in units), None], np.float64)
-        value = facts.numbers("value_number") * factors[codes]
+        factor = factors[codes]
+        value = facts.numbers("value_number") * factor
+        changed = np.flatnonzero(np.isfinite(value) & (factor != 1))
         # 12 digits: a conversion must not push a value over a bound it equals
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale = 10.0 ** (11 - np.floor(np.log10(np.abs(value))))
-            rounded = np.round(value * scale) / scale
-        return np.where(np.isfinite(rounded) & (factors[codes] != 1), rounded, value)
+            scale = 10.0 ** (11 - np.floor(np.log10(np.abs(value[changed]))))
+            rounded = np.round(value[changed] * scale) / scale
+        value[changed] = np.where(np.isfinite(rounded), rounded, value[changed])
+        return value
 
     found: Array = facts.keep(("in", unit), make)
     return found

@@ -148,11 +148,13 @@ def test_objects_wait_again_once_their_references_mean_another_number_of_resourc
 def test_going_back_to_earlier_criteria_is_a_new_version(db: Database) -> None:
     with db.transaction() as cur:
         assert criteria.newest(cur) is None
+        assert criteria.newest_digest(cur) is None
         assert criteria.put_version(cur, "a", {"trials": [1]}) == 1
         assert criteria.put_version(cur, "a", {"trials": [1]}) == 1
         assert criteria.put_version(cur, "b", {"trials": [2]}) == 2
         assert criteria.put_version(cur, "a", {"trials": [1]}) == 3
         assert criteria.newest(cur) == criteria.CriteriaVersion(3, "a", {"trials": [1]})
+        assert criteria.newest_digest(cur) == (3, "a")
         assert criteria.at(cur, 2) == criteria.CriteriaVersion(2, "b", {"trials": [2]})
         assert criteria.at(cur, 9) is None
 

@@ -9,9 +9,11 @@ from pipeline_bundles import MRN, bundle, patient, result
 from pipeline_world import TENANT, World, reasons
 
 from spv_platform.errors import PermanentError, UsageError
+from spv_platform.ledger import criteria
 from spv_platform.pipeline.bodies import body
 from spv_platform.pipeline.criteria import cohort_rows, feeds_digest, put_file, refresh_criteria
 from spv_platform.pipeline.landing import send
+from spv_platform.pipeline.matching import ready_criteria
 from spv_platform.pipeline.opting_out import change_list
 from spv_platform.pipeline.persons import look_up
 from spv_platform.pipeline.reading import reader
@@ -173,6 +175,20 @@ def test_what_is_probably_not_meant_is_told_once_of_files_that_come_in_force(new
     assert report.remarks == [f"{place}: gene `EGRF` is not a known HGNC symbol"]
     assert (report.trials, report.problems) == (3, [])
     assert refresh_criteria(world.platform).remarks == []
+
+
+def test_criteria_are_made_ready_once_and_again_when_others_come(new_world):
+    world = new_world()
+    with world.platform.db.transaction() as cur:
+        assert ready_criteria(cur).trials == []
+    world.put_criteria()
+    with world.platform.db.transaction() as cur:
+        first = ready_criteria(cur)
+        assert [trial.trial for trial in first.trials] == ["NCT00000001", "NCT00000002"]
+        assert ready_criteria(cur) is first
+        documents = criteria.newest(cur).documents
+        criteria.put_version(cur, "another", {**documents, "trials": documents["trials"][:1]})
+        assert [trial.trial for trial in ready_criteria(cur).trials] == ["NCT00000001"]
 
 
 def test_cohorts_are_listed_with_the_registrys_status(world, new_world):

@@ -7,7 +7,8 @@ from polars.testing import assert_frame_equal
 from trials_facts import AS_OF, NCT, OPEN, fact, frame, run, trial_of
 
 from spv_platform.lake.spec import TableSpec
-from spv_platform.trials.evaluate import MAX_EVIDENCE, evaluate
+from spv_platform.trials.criterion_rows import MAX_EVIDENCE
+from spv_platform.trials.evaluate import evaluate
 from spv_platform.trials.explain import explain
 from spv_platform.trials.registry import Study
 from spv_platform.trials.rows import table_rows
@@ -276,3 +277,16 @@ def test_an_explanation_lists_every_criterion_with_its_evidence():
         "  egfr (EGFR mutated): no: EGFR absent, 2018-03-15 (emr, Observation/r1).",
         "  tablets (Able to swallow tablets), for the clinic: not known: no evidence.",
     ]
+
+
+def test_rows_and_answers_that_are_made_in_pieces_are_those_made_at_once(monkeypatch):
+    names = ("a", "b", "c")
+    facts = [row for name in names for row in person(name, er="present" if name == "b" else "nothing")]
+    whole = run(TRIAL, facts, persons=dict.fromkeys(names, False))
+    assert whole.criteria.height > len(names)
+    monkeypatch.setattr("spv_platform.trials.evaluate.ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("spv_platform.trials.criterion_rows.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("spv_platform.trials.leaves._FACTS_AT_ONCE", 1)
+    pieces = run(TRIAL, facts, persons=dict.fromkeys(names, False))
+    assert_frame_equal(pieces.cohorts, whole.cohorts)
+    assert_frame_equal(pieces.criteria, whole.criteria)

@@ -151,7 +151,7 @@ def _words(literal: Literal) -> str:
 
 
 def _record(row: int, facts: Facts) -> dict[str, Any]:
-    fact = facts.usable.row(row, named=True)
+    fact = facts.read(row)
     names = ("genes", "hgvs_protein", "alteration", "call", "consequence", "exon", "polarity", "value_text", "display")
     said = {name: fact[name] for name in names if fact[name] not in (None, [])}
     return {"record": fact["resource_id"], "kind": fact["kind"], **said}
