@@ -18,6 +18,7 @@ from spv_platform.trials.model import (
     Therapy,
 )
 from spv_platform.trials.terms import marker_of_code
+from spv_platform.trials.therapies import not_identified
 
 #: What every approval is called, everywhere: it is a suggestion to a clinician.
 WORDING = "potentially eligible, clinician to confirm"
@@ -139,7 +140,8 @@ def evidence_summary(as_of: date) -> pl.Expr:
     assay = pl.when(tested | kind.is_in(["variant", "tmb"])).then(pl.concat_str(pl.lit("by "), pl.col("method")))
     blood = pl.when(pl.col("liquid")).then(pl.lit("in blood"))
     told = pl.when(kind != "birth_date").then(value)
-    return pl.concat_str(_joined(what, told), assay, blood, day, separator=", ", ignore_nulls=True)
+    unnamed = pl.when(not_identified()).then(pl.lit("a drug that no table knows"))
+    return pl.concat_str(_joined(what, told), unnamed, assay, blood, day, separator=", ", ignore_nulls=True)
 
 
 def _joined(*parts: pl.Expr) -> pl.Expr:
