@@ -11,7 +11,7 @@ import polars as pl
 
 from spv_platform.trials.notation import protein_change as notation_of
 from spv_platform.trials.terms import table
-from spv_platform.view import codes
+from spv_platform.view import genes as genes_table
 
 #: Oldest age that is told.
 MOST_YEARS = 89
@@ -108,7 +108,7 @@ def comparator(text: pl.Expr) -> pl.Expr:
 
 def gene(genes: pl.Expr) -> pl.Expr:
     """The gene symbols of a list that are known, joined."""
-    known = sorted({*table("genes")["genes"], *codes.table("gene").values()})
+    known = sorted(genes_table.symbols())
     told = genes.list.eval(pl.element().filter(pl.element().is_in(known)))
     return pl.when(told.list.len() > 0).then(told.list.join("-"))
 

@@ -8,7 +8,7 @@ confirmed; a medication counts as taken only by a statement, administration or d
 import polars as pl
 
 from spv_platform.view.codes import SYSTEMS, display, display_or_code, keys, lookup
-from spv_platform.view.rows import conditions_in, fact_rows, live, own_type, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, identifier_keys, live, own_type, when_true
 
 _UNVERIFIED = ("refuted", "entered-in-error", "differential", "provisional", "unconfirmed")
 _TAKEN = (
@@ -203,12 +203,13 @@ def facts_of_others(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def facts_of_specimens(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Specimens, with what they are and when they were taken: results point to them."""
+    """Specimens, with what they are, when they were taken, and what they are known by: results point to them."""
     taken = fact_rows(
         live(rows).filter(own_type() == "Specimen"),
         "specimen",
         codes=keys("code"),
         display=display("code"),
+        value_codes=pl.concat_list(identifier_keys(name).fill_null([]) for name in ("identifier", "accession")),
         status=pl.col("status"),
         usable=~pl.col("status").eq("entered-in-error").fill_null(False),
         **when_true("date"),

@@ -10,7 +10,7 @@ import polars as pl
 from spv_platform.lake.tables import OBSERVATION
 from spv_platform.view.clinical import stage_group
 from spv_platform.view.codes import display, display_or_code, every, keys, lookup, name_of, table
-from spv_platform.view.rows import conditions_in, fact_rows, live, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, laboratory, live, of_specimen, when_true
 from spv_platform.view.variants import facts_of_variants
 
 #: Observation.status values whose content counts (FHIR R4 ObservationStatus).
@@ -207,10 +207,11 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         body_site=display("body_site"),
         status=pl.col("status"),
         method=display_or_code("method"),
-        specimen=pl.col("specimen_key"),
+        laboratory=laboratory(),
         cancers=conditions_in("focus"),
         usable=pl.col("_usable") & ~absent & ~no_value,
         known=pl.col("issued"),
+        **of_specimen(),
         **when_true("effective", "effective_period"),
     )
 

@@ -148,6 +148,30 @@ def test_a_negative_result_in_blood_never_proves_absence():
     assert verdict(germline, negative(specimen="Specimen/s1", origin="germline"), specimen) == "MET"
 
 
+@pytest.mark.parametrize("words", ["Plasma", "Peripheral blood (EDTA)", "cfDNA"])
+def test_a_specimen_in_words_alone_is_seen(words):
+    assert verdict(EGFR, negative(specimen_display=words)) == "UNKNOWN"
+    assert verdict(EGFR, negative(specimen_display="FFPE tissue block")) == "MET"
+
+
+def test_a_specimen_is_found_by_an_identifier_of_it():
+    specimen = fact("specimen", "2024-01-01", **PLASMA, value_codes=["urn:lab|A-42"])
+    assert verdict(EGFR, negative(specimen="urn:lab|A-42"), specimen) == "UNKNOWN"
+    assert verdict(EGFR, negative(specimen="urn:lab|A-43"), specimen) == "MET"
+    assert verdict(EGFR, negative(specimen="urn:lab|PLASMA-42")) == "UNKNOWN"
+
+
+def test_evidence_tells_assay_specimen_laboratory_and_day():
+    found = fact(
+        "variant", "2024-01-01", genes=["EGFR"], polarity="present", hgvs_protein=["p.L858R"], alteration="mutation",
+        method="Sequencing", specimen_display="FFPE tissue", laboratory="Acme Labs",
+    )  # fmt: skip
+    rows = run(trial_of({"biomarker": {"gene": "EGFR"}}), [found]).criteria.to_dicts()
+    assert [each["summary"] for each in rows[0]["evidence"]] == [
+        "EGFR p.L858R mutation present, by Sequencing, in FFPE tissue, laboratory Acme Labs, 2024-01-01"
+    ]
+
+
 def test_an_undated_result_has_the_time_of_its_specimen():
     recent = {"biomarker": {"gene": "EGFR"}, "within_days": 30}
     found = fact("variant", None, genes=["EGFR"], polarity="present", specimen="Specimen/s1")
