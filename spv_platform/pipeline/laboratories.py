@@ -33,7 +33,9 @@ def name_laboratories(opened: TenantReader, records: list[dict[str, Any]], crite
             fact["summary"] += f", {LABORATORY}{made_by}"
     names = _names(opened, {(fact["source"], id_) for fact in facts for id_ in _KEY.findall(fact["summary"])})
     for fact in facts:
-        fact["summary"] = _KEY.sub(lambda key, of=fact["source"]: names.get((of, key[1]), key[0]), fact["summary"])
+        for id_ in _KEY.findall(fact["summary"]):
+            named = names.get((fact["source"], id_), f"Organization/{id_}")
+            fact["summary"] = fact["summary"].replace(f"{LABORATORY}Organization/{id_}", f"{LABORATORY}{named}")
     return pl.DataFrame(rows, schema=criteria.schema)
 
 

@@ -87,6 +87,13 @@ def identified(said: str) -> bool:
     return any(all(_names().search(p) or _other_names().search(p) for p in _TOGETHER.split(line)) for line in words)
 
 
+def drug_names(said: str) -> list[str]:
+    """The drugs that a medication names, against cancer or not; sorted."""
+    words = [line for line in said.split("\n") if "|" not in line]
+    others = {name.casefold() for line in words for name in _other_names().findall(line)}
+    return sorted(ingredients(said) | others)
+
+
 @cache
 def _names_no_drug(said: str) -> bool:
     """Whether a procedure is a systemic anticancer therapy that does not say with which drugs."""

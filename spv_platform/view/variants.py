@@ -129,7 +129,7 @@ def _genes(parts: pl.DataFrame) -> pl.DataFrame:
     return (
         found.filter(~pl.col("disagrees") | ~sound)
         .with_columns(disagrees=pl.col("disagrees") | _two_numbers(), id=pl.col("id").list.first())
-        .explode("symbol")
+        .explode("symbol", empty_as_null=True)
         .select("_row", "symbol", "id", "disagrees", "fused")
     )
 

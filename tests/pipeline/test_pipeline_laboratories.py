@@ -1,4 +1,4 @@
-"""Who made a result, as explanations tell it: named by the result, by its report, or by the organisation's own record."""
+"""Who made a result, as explanations tell it: by the result, by its report, or by the record of the organisation."""
 
 from collections.abc import Callable
 
