@@ -48,6 +48,7 @@ _MORE_UNITS = (
     "{INR}",
 )
 _STAGE = r"^(?:IV|I{1,3}|0)[A-D]?[1-3]?$"
+_TNM = r"^(?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)$"
 
 
 def age(start: str, end: str, as_of: date) -> pl.Expr:
@@ -92,6 +93,11 @@ def first_code(coded: pl.Expr) -> pl.Expr:
 def stage_group(text: pl.Expr) -> pl.Expr:
     """A stage group; null for anything else."""
     return _only(text, _STAGE)
+
+
+def tnm(text: pl.Expr) -> pl.Expr:
+    """A category of TNM; null for anything else."""
+    return _only(text, _TNM)
 
 
 def unit(text: pl.Expr) -> pl.Expr:

@@ -69,7 +69,7 @@ PATIENT_FACT = DerivedTable(
         _c("specimen_display", "The specimen in words.", Phi.QUASI),
         _c("method", "How it was found."),
         _c("laboratory", "Who made it, no person: the name as sent, else the key.", Phi.QUASI),
-        DerivedColumn("biology_time", pl.String(), "When it was true, as sent; births and deaths are among them.", Phi.DIRECT),
+        DerivedColumn("biology_time", pl.String(), "When it was true, as sent; births and deaths too.", Phi.DIRECT),
         DerivedColumn("biology_start", pl.Datetime("us"), "The first moment at which it was.", Phi.DIRECT),
         DerivedColumn("biology_end", pl.Datetime("us"), "The moment from which it was not any more.", Phi.DIRECT),
         DerivedColumn("knowledge_time", pl.String(), "When it was issued or recorded, as sent.", Phi.QUASI),
@@ -100,7 +100,7 @@ def fact_table(facts: pl.DataFrame) -> pl.DataFrame:
         **_first_code(),
         **{name: pl.col(column) for name, column in times.items()},
         knowledge_time=pl.col("known"),
-        concept=_concept(),
+        concept=concept(codes=True),
     )
     return rows.select(pl.col(name).cast(dtype) for name, dtype in _COLUMNS.items()).sort(
         "person_id", "kind", "biology_start", "resource_type", "resource_id", nulls_last=True, maintain_order=True
@@ -163,14 +163,15 @@ def _count(name: str, rows: pl.DataFrame) -> pl.DataFrame:
 _COUNTED = {"fact": "facts", "person_id": "persons"}
 
 
-def _concept() -> pl.Expr:
+def concept(*, codes: bool) -> pl.Expr:
+    """What the tables make of a fact; `codes`: a kind without a table keeps its code, else it has none."""
     kind = pl.col("kind")
     judged = ((CANCERS, _cancer), (DRUGS, _drug), (MARKERS, _marker))
     known = [kinds for kinds, _ in judged]
     tabled = kind.is_in(["variant", *(name for kinds in known for name in kinds)])
     of_variant = pl.when(kind == "variant").then(_gene_names())
     made = pl.coalesce(of_variant, *(_made_of(kinds, judge) for kinds, judge in judged))
-    return pl.when(tabled).then(made).otherwise(_usual_code())
+    return pl.when(tabled).then(made).otherwise(_usual_code() if codes else None)
 
 
 def _made_of(kinds: tuple[str, ...], judge: _Judge) -> pl.Expr:
