@@ -317,6 +317,8 @@ def _of_specimens(facts: pl.DataFrame) -> pl.DataFrame:
     own = (pl.col(name).alias(f"_{name}") for name in (*_TIMES, "display"))
     liquid = _is_liquid().alias("_liquid")
     taken = specimens.select("person_id", "source", names, liquid, *own).explode("specimen")
+    # an identifier of two specimens may mean either
+    taken = taken.sort("_liquid", descending=True, maintain_order=True)
     taken = taken.unique(["person_id", "source", "specimen"], keep="first", maintain_order=True)
     undated = pl.col("time_start").is_null()
     times = {name: pl.when(undated).then(f"_{name}").otherwise(name) for name in _TIMES}
