@@ -7,7 +7,8 @@ import polars as pl
 
 from spv_platform.analytics import rules
 from spv_platform.analytics.summary import suppress
-from spv_platform.analytics.tables import BIOMARKER, COHORT_SUMMARY, DIAGNOSIS, PERSON, RESULT, schema_of
+from spv_platform.analytics.tables import BIOMARKER, COHORT_SUMMARY, DIAGNOSIS, PATIENT_FACT, PERSON, RESULT, schema_of
+from spv_platform.trials.concepts import concept
 
 #: Columns of the view that are read; the others are not even opened.
 VIEW_COLUMNS = (
@@ -18,6 +19,11 @@ VIEW_COLUMNS = (
 _DIAGNOSES = {"cancers": "cancer", "metastases": "metastasis", "problems": "problem"}
 _BIOMARKERS = {"variants": "variant", "tumor_markers": "marker", "tmb": "tmb", "msi": "msi", "mmr": "mmr"}
 _RESULTS = {"latest_results": "lab", "stages": "stage", "ecog": "ecog", "karnofsky": "karnofsky"}
+#: Kinds of facts that say something of somebody's health.
+_CLINICAL = (
+    "condition", "cancer", "metastasis", "stage", "tnm", "ecog", "karnofsky", "tumor_marker", "variant",
+    "region_studied", "tmb", "msi", "mmr", "signature", "lab", "medication", "allergy", "procedure", "immunization",
+)  # fmt: skip
 _SEXES = ("female", "male", "other", "unknown")
 _NO_ZIP_USES = ("old", "billing")
 
@@ -25,7 +31,9 @@ _NO_ZIP_USES = ("old", "billing")
 def analyst_tables(
     views: pl.DataFrame, patients: pl.DataFrame, verdicts: pl.DataFrame, disguises: pl.DataFrame, as_of: date
 ) -> dict[str, pl.DataFrame]:
-    """The frames of all analyst tables by name, with exactly their columns, in an order that tells nothing.
+    """The frames of the analyst tables by name, with exactly their columns, in an order that tells nothing.
+
+    Those of `patient_fact` are made by `fact_rows`: they do not fit into memory together.
 
     Args:
         views: `VIEW_COLUMNS` of the table patient_view; persons who opted out are not among `disguises`.
@@ -51,6 +59,34 @@ def analyst_tables(
         for table, frame in frames.items()
     }
     return made | {COHORT_SUMMARY.name: suppress(told)}
+
+
+def fact_rows(facts: pl.DataFrame, disguises: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table `patient_fact`, in an order that tells nothing.
+
+    Args:
+        facts: the columns of `view.schema.SCHEMA` and `person_id`.
+        disguises: as for `analyst_tables`.
+    """
+    text = pl.col("value_text")
+    staged = (pl.when(pl.col("kind") == "stage").then(rules.stage_group(text)), rules.tnm(text))
+    kept = pl.col("kind").is_in(_CLINICAL) & pl.col("usable").fill_null(value=False)
+    rows = (
+        facts.filter(kept & ~pl.col("deleted").fill_null(value=False))
+        .join(disguises, on="person_id")
+        .with_columns(date="time")
+        .with_columns(**_biomarker_columns(), concept=concept(codes=False))
+        .with_columns(
+            comparator=rules.comparator(pl.col("comparator")),
+            stage=pl.when(pl.col("kind").is_in(["stage", "tnm"])).then(pl.coalesce(*staged)),
+            true_shifted=rules.shifted(pl.col("date")),
+            known_shifted=rules.shifted(pl.col("known")),
+        )
+        # Of a test that cannot be named, the number says nothing.
+        .filter((pl.col("kind") != "lab") | pl.col("code").is_not_null())
+    )
+    columns = schema_of(PATIENT_FACT)
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in columns.items()).sort(list(columns), nulls_last=True)
 
 
 def _persons(views: pl.DataFrame, patients: pl.DataFrame, as_of: date) -> pl.DataFrame:

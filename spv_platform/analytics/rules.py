@@ -11,7 +11,7 @@ import polars as pl
 
 from spv_platform.trials.notation import protein_change as notation_of
 from spv_platform.trials.terms import table
-from spv_platform.view import codes
+from spv_platform.view import genes as genes_table
 
 #: Oldest age that is told.
 MOST_YEARS = 89
@@ -48,6 +48,7 @@ _MORE_UNITS = (
     "{INR}",
 )
 _STAGE = r"^(?:IV|I{1,3}|0)[A-D]?[1-3]?$"
+_TNM = r"^(?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)$"
 
 
 def age(start: str, end: str, as_of: date) -> pl.Expr:
@@ -94,6 +95,11 @@ def stage_group(text: pl.Expr) -> pl.Expr:
     return _only(text, _STAGE)
 
 
+def tnm(text: pl.Expr) -> pl.Expr:
+    """A category of TNM; null for anything else."""
+    return _only(text, _TNM)
+
+
 def unit(text: pl.Expr) -> pl.Expr:
     """A unit that is known; null for anything else."""
     groups = table("units")["groups"].values()
@@ -108,7 +114,7 @@ def comparator(text: pl.Expr) -> pl.Expr:
 
 def gene(genes: pl.Expr) -> pl.Expr:
     """The gene symbols of a list that are known, joined."""
-    known = sorted({*table("genes")["genes"], *codes.table("gene").values()})
+    known = sorted(genes_table.symbols())
     told = genes.list.eval(pl.element().filter(pl.element().is_in(known)))
     return pl.when(told.list.len() > 0).then(told.list.join("-"))
 

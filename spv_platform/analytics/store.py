@@ -12,6 +12,7 @@ from spv_platform.analytics.tables import SHIFT_LABEL, TABLES
 from spv_platform.lake.store import Lake, store_errors
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
 
 PREFIX = "analytics"
@@ -24,14 +25,16 @@ def url(lake: Lake, tenant: str, table: str) -> str:
     return lake.settings.lake_url(tenant, PREFIX, table)
 
 
-def replace(lake: Lake, tenant: str, table: str, frame: pl.DataFrame, *, publication: int) -> None:
+def replace(
+    lake: Lake, tenant: str, table: str, rows: "pl.DataFrame | pa.RecordBatchReader", *, publication: int
+) -> None:
     """Make the rows of a table these.
 
     Args:
         lake: with the analysts' keys.
         tenant: whose table.
         table: its name.
-        frame: all rows.
+        rows: all of them; a reader is written as it is read.
         publication: what they were made from; the commit says so, and how dates are to be read.
 
     Raises:
@@ -43,7 +46,7 @@ def replace(lake: Lake, tenant: str, table: str, frame: pl.DataFrame, *, publica
     with store_errors(f"analytics {table}"):
         write_deltalake(
             place,
-            frame.to_arrow(),
+            rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows,
             mode="overwrite",
             schema_mode="overwrite",
             name=table,

@@ -85,6 +85,35 @@ RESULT = DerivedTable(
     "Results of tests, stages and performance scores.",
 )
 
+PATIENT_FACT = DerivedTable(
+    "patient_fact",
+    ("person_key", "kind", "code", "true_shifted"),
+    (
+        _PERSON,
+        DerivedColumn("kind", pl.String(), "cancer, condition, variant, lab, medication, procedure and others."),
+        DerivedColumn("code", pl.String(), "The first code of a public code system, as system|code."),
+        DerivedColumn(
+            "concept",
+            pl.String(),
+            "What the code tables make of it: OncoTree nodes, drugs, a marker, genes; else null.",
+        ),
+        DerivedColumn("polarity", pl.String(), "present, absent or indeterminate."),
+        DerivedColumn("value", pl.Float64(), "The number."),
+        DerivedColumn("comparator", pl.String(), "<, <=, > or >= where the number is a bound."),
+        DerivedColumn("unit", pl.String(), "Its unit."),
+        DerivedColumn("stage", pl.String(), "Stage group, or category of TNM."),
+        DerivedColumn("gene", pl.String(), "HGNC symbols; of a fusion both, joined by a hyphen."),
+        DerivedColumn("protein_change", pl.String(), "Protein change in one-letter form, such as L858R."),
+        DerivedColumn("alteration", pl.String(), "mutation, fusion, copy_number_gain, copy_number_loss."),
+        DerivedColumn("origin", pl.String(), "somatic or germline."),
+        DerivedColumn("vaf", pl.Float64(), "Allele fraction, 0 to 1."),
+        DerivedColumn("copy_number", pl.Float64(), "Number of copies."),
+        _shifted("true_shifted", "Day on which it was true."),
+        _shifted("known_shifted", "Day on which it was issued or recorded."),
+    ),
+    "Every clinical fact that counts as evidence, one row each, of all times.",
+)
+
 #: A count of fewer persons than this is not shown.
 SMALLEST_CELL = 11
 
@@ -106,7 +135,7 @@ COHORT_SUMMARY = DerivedTable(
     "How many persons each cohort has, with small numbers suppressed.",
 )
 
-TABLES: tuple[DerivedTable, ...] = (PERSON, DIAGNOSIS, BIOMARKER, RESULT, COHORT_SUMMARY)
+TABLES: tuple[DerivedTable, ...] = (PERSON, DIAGNOSIS, BIOMARKER, RESULT, PATIENT_FACT, COHORT_SUMMARY)
 
 
 def schema_of(table: DerivedTable) -> dict[str, pl.DataType]:

@@ -30,6 +30,7 @@ def analyst_tables(context: dg.AssetExecutionContext, platform: PlatformResource
     if not report.publication:
         return dg.MaterializeResult(metadata={"outcome": "nothing is published yet"})
     rows = {f"{table} rows": count for table, count in report.rows.items()}
+    unmapped = {f"unmapped facts, {kind}": count for kind, count in report.unmapped.items()}
     return dg.MaterializeResult(
-        metadata={"publication": report.publication, "persons left out": report.left_out, **rows}
+        metadata={"publication": report.publication, "persons left out": report.left_out, **rows, **unmapped}
     )

@@ -292,3 +292,18 @@ def facts(files: tuple[Path, ...], as_json: bool) -> None:
 
     for file in files:
         emit_rows(facts_of_file(file), as_json, f"{file.name}: no fact")
+
+
+@trials.command()
+@click.option("--tenant", required=True, help="Of whose persons.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows to print.")
+@json_option
+def unmapped(tenant: str, limit: int, as_json: bool) -> None:
+    """Count what no code table knows: diagnoses, drugs, markers, genes, units. Criteria on them are UNKNOWN.
+
+    By kind and code: of how many facts and persons; what has no code at all has none here. Tells nothing of whom.
+    """
+    from spv_platform.pipeline.patient_facts import unmapped_codes
+
+    rows = unmapped_codes(open_platform(), tenant).head(limit).to_dicts()
+    emit_rows(rows, as_json, "the tables know every code")

@@ -61,6 +61,7 @@ class Reference(msgspec.Struct, gc=False):
     reference: Text = None
     type: Text = None
     identifier: Identifier | None = None
+    display: Text = None
 
 
 class HumanName(msgspec.Struct, gc=False):

@@ -140,6 +140,7 @@ OBSERVATION = Table(
         _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI, _TOMORROW),
         _ISSUED,
         _c("performer", "performer", "references", "Who is responsible.", Phi.QUASI),
+        _c("performer_display", "performer.display", "strings", "The names of those who are responsible.", Phi.QUASI),
         _c("value", "valueQuantity", "quantity", "Value as a quantity."),
         _c("value_concept", "valueCodeableConcept", "codings", "Value as a concept."),
         _c("value_concept_text", "valueCodeableConcept.text", "string", "Text of the value.", Phi.QUASI),
@@ -157,9 +158,12 @@ OBSERVATION = Table(
         _c("body_site", "bodySite", "codings", "Body site."),
         _c("method", "method", "codings", "How it was done."),
         _c("specimen", "specimen", "reference", "The specimen.", Phi.QUASI),
+        _c("specimen_display", "specimen.display", "string", "The specimen in words.", Phi.QUASI),
+        _c("specimen_identifier", "specimen.identifier", "identifiers", "Identifier of the specimen.", Phi.DIRECT),
         _c("derived_from", "derivedFrom", "references", "What it was derived from.", Phi.QUASI),
         _c("has_member", "hasMember", "references", "Members of a panel.", Phi.QUASI),
         _c("component", "component", "components", "Component results."),
+        _c("component_text", "component.valueCodeableConcept.text", "strings", "Texts of concepts.", Phi.QUASI),
         _c(
             "condition_absent",
             "extension(http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-related-condition-absent)"
@@ -286,6 +290,7 @@ DIAGNOSTIC_REPORT = Table(
         _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI, _TOMORROW),
         _ISSUED,
         _c("performer", "performer", "references", "Who is responsible.", Phi.QUASI),
+        _c("performer_display", "performer.display", "strings", "The names of those who are responsible.", Phi.QUASI),
         _c("specimen", "specimen", "references", "Specimens.", Phi.QUASI),
         _c("result", "result", "references", "The observations of the report.", Phi.QUASI),
         _c("presented_form", "presentedForm.url", "links", "The report as it was written.", Phi.QUASI),
@@ -305,6 +310,8 @@ OTHER_RESOURCE = Table(
         _c("category", "category", "codings", "Category of the record."),
         _c("scope", "scope", "codings", "Scope (Consent)."),
         _c("code", "code|type", "codings", "What the record is about."),
+        _c("name", "name", "string", "What it is called (Organization, Location).", Phi.DIRECT),
+        _c("accession", "accessionIdentifier", "identifiers", "Accession of the laboratory (Specimen).", Phi.DIRECT),
         _c("date", "dateTime|date|recorded|created|authoredOn|collection.collectedDateTime", "time", "Its main date."),
         _c(
             "attachment",

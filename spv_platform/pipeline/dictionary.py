@@ -8,6 +8,7 @@ from spv_platform.analytics.tables import TABLES as ANALYST_TABLES
 from spv_platform.lake.describe import DerivedTable, Phi, Table
 from spv_platform.lake.tables import TABLES as RESOURCE_TABLES
 from spv_platform.quality.drift import FEED_CONTENT
+from spv_platform.trials.concepts import PATIENT_FACT
 from spv_platform.trials.tables import TABLES as TRIAL_TABLES
 from spv_platform.view.tables import PATIENT_VIEW
 
@@ -42,7 +43,7 @@ rests on an expert's determination under 164.514(b)(1), which is yours to obtain
 def page() -> str:
     """The whole page."""
     parts = [_HEAD, _RESOURCES, *map(_resource, RESOURCE_TABLES), _DERIVED]
-    parts += map(_derived, (PATIENT_VIEW, *TRIAL_TABLES))
+    parts += map(_derived, (PATIENT_VIEW, PATIENT_FACT, *TRIAL_TABLES))
     parts += [_FEEDS, _derived(FEED_CONTENT)]
     parts += [_ANALYSTS, *map(_derived, ANALYST_TABLES)]
     return "\n".join(parts)
@@ -64,7 +65,8 @@ def _resource(table: Table) -> str:
 
 def _derived(table: DerivedTable) -> str:
     rows = [(f"`{column.name}`", _type(column.dtype), column.phi, column.meaning) for column in table.columns]
-    return _section(table.name, f"{table.description} Key: {', '.join(table.key)}.", rows)
+    key = f" Key: {', '.join(table.key)}." if table.key else ""
+    return _section(table.name, f"{table.description}{key}", rows)
 
 
 def _section(name: str, description: str, rows: Iterable[tuple[str, str, Phi, str]]) -> str:

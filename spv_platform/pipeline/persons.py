@@ -9,6 +9,7 @@ import polars as pl
 from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
 from spv_platform.ledger import audit, publications, records
+from spv_platform.pipeline.laboratories import name_laboratories
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.reading import reader
 
@@ -51,10 +52,12 @@ def look_up(
     with platform.db.transaction() as cur:
         audit.write(cur, who, "patient show", tenant, person_id)
 
+    view = views.row(0, named=True)
+    criteria = opened.current("criterion_result").filter(person_id=person_id).collect()
     return Person(
-        view=views.row(0, named=True),
+        view=view,
         cohorts=opened.current("cohort_verdict").filter(person_id=person_id).collect(),
-        criteria=opened.current("criterion_result").filter(person_id=person_id).collect(),
+        criteria=name_laboratories(opened, view["records"], criteria),
     )
 
 

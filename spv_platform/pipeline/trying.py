@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Any
 
 import polars as pl
 
-from spv_platform.envelope.keys import mac
 from spv_platform.errors import UsageError
-from spv_platform.identity.link import record_id
 from spv_platform.ledger import audit, practices, records, tenants
 from spv_platform.notify.routing import choose, treated_by
 from spv_platform.pipeline.criteria import InForce, in_force
 from spv_platform.pipeline.opting_out import opted_out
+from spv_platform.pipeline.patient_facts import facts_of_person
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.slices import cut, linked_of, slice_of
+from spv_platform.pipeline.slices import cut, slice_of
 from spv_platform.trials.asked import NOT_ELIGIBLE, POTENTIALLY_ELIGIBLE
 from spv_platform.trials.changes import Change, next_changes
 from spv_platform.trials.describe import asks
@@ -151,10 +149,7 @@ def changes_ahead(platform: Platform, tenant: str, view: Mapping[str, Any], tria
     wanted = next((each for each in basis.trials if each.trial == trial), None)
     if wanted is None:
         raise UsageError(f"there are no criteria of {trial}: `spv trials list` shows those that are in force")
-    index = platform.tenant_keys(tenant).index
-    places = [(record["source"], record["patient_id"]) for record in view["records"]]
-    names = [record_id(partial(mac, index), *place).hex() for place in places]
-    facts = linked_of(platform, tenant, records.in_force(tenant), names).facts.filter(person_id=view["person_id"])
+    facts = facts_of_person(platform, tenant, view)
     persons = opted_out(platform, tenant, facts)
     return next_changes(persons, in_zone(facts, basis.zone), wanted, basis.studies, basis.day)
 

@@ -1,6 +1,7 @@
 """Judging biomarkers over all persons: variants, markers, tumour mutational burden, microsatellite instability.
 
 A variant that is present answers only for itself: another change of the same gene says nothing about the wanted one.
+One of several genes that are not said to be fused answers for none of them.
 A variant that is absent answers NOT_MET only if what was looked for is at least as wide as what is asked for.
 A region that was studied without a finding is no negative: which changes the test can see is not known here. Nor is a
 negative finding in blood, where a tumour may not have shed what it has.
@@ -104,6 +105,8 @@ def _variant(test: Biomarker, facts: Facts) -> Judged:
         if attribute.fit is not None:
             fit = np.minimum(fit, attribute.fit)
     polarity = variants.polarity()[places]
+    # which of several genes it is of, if they are not fused, is not known
+    fit = np.where((fit > 0) & variants.array("of one of several", _of_one_of_several)[places], UNKNOWN, fit)
     verdict = np.where(fit < 0, NOTHING, np.where(polarity == MET, fit, UNKNOWN)).astype(np.int8)
     absent = np.flatnonzero(polarity == NOT_MET)
     if len(absent):
@@ -115,6 +118,11 @@ def _variant(test: Biomarker, facts: Facts) -> Judged:
         said = np.where(said == NOT_MET, np.where(liquid | (test.gene == ANY_GENE), UNKNOWN, said), said)
         verdict[absent] = said
     return variants.judged(places, verdict)
+
+
+def _of_one_of_several() -> pl.Expr:
+    shared = pl.col("alteration").is_in(["fusion", "copy_number_gain", "copy_number_loss"]).fill_null(value=False)
+    return (pl.col("genes").list.len() > 1).fill_null(value=False) & ~shared
 
 
 def _attributes(test: Biomarker, variants: Block, places: Array) -> list[_Attribute]:

@@ -19,9 +19,14 @@ from spv_platform.trials.model import (
     Therapy,
 )
 from spv_platform.trials.terms import marker_of_code
+from spv_platform.trials.therapies import not_identified
 
 #: What every approval is called, everywhere: it is a suggestion to a clinician.
 WORDING = "potentially eligible, clinician to confirm"
+#: What stands before the laboratory in a line of evidence.
+LABORATORY = "laboratory "
+#: Of a specimen; what is longer is no name of one.
+_LONGEST_WORDS = 60
 
 
 def describe(criterion: Criterion) -> str:
@@ -141,10 +146,15 @@ def evidence_summary(as_of: date) -> pl.Expr:
     number = pl.concat_str(pl.col("comparator").fill_null(""), text)
     value = pl.coalesce(state, _joined(number, pl.col("unit")).replace("", None), pl.col("value_display"))
     day = pl.when(kind != "birth_date").then(pl.col("time").str.slice(0, 10))
-    assay = pl.when(tested | kind.is_in(["variant", "tmb"])).then(pl.concat_str(pl.lit("by "), pl.col("method")))
-    blood = pl.when(pl.col("liquid")).then(pl.lit("in blood"))
+    measured = tested | kind.is_in(["variant", "tmb", "mmr", "signature", "lab", "region_studied"])
+    assay = pl.when(tested | kind.is_in(["variant", "tmb", "mmr"])).then(pl.concat_str(pl.lit("by "), pl.col("method")))
+    in_words = pl.when(pl.col("specimen_display").str.len_chars() <= _LONGEST_WORDS).then("specimen_display")
+    specimen = pl.concat_str(pl.lit("in "), pl.coalesce(in_words, pl.when(pl.col("liquid")).then(pl.lit("blood"))))
+    laboratory = pl.concat_str(pl.lit(LABORATORY), pl.col("laboratory"))
+    made = (pl.when(measured).then(part) for part in (specimen, laboratory))
     told = pl.when(~kind.is_in(["birth_date", "place"])).then(value)
-    return pl.concat_str(_joined(what, told), assay, blood, day, separator=", ", ignore_nulls=True)
+    unnamed = pl.when(not_identified()).then(pl.lit("a drug that no table knows"))
+    return pl.concat_str(_joined(what, told), unnamed, assay, *made, day, separator=", ", ignore_nulls=True)
 
 
 def _joined(*parts: pl.Expr) -> pl.Expr:

@@ -319,36 +319,47 @@ class Facts:
 
 
 def _of_specimens(facts: pl.DataFrame) -> pl.DataFrame:
-    """Facts with `liquid`: whether they come from what a tumour sheds; undated ones get the time of their specimen."""
+    """Facts with `liquid`: whether they come from what a tumour sheds; undated ones get the time of their specimen.
+
+    `specimen_display` is what the specimen is, in words of the result or of the specimen itself.
+    """
     specimens = facts.filter(pl.col("kind") == "specimen")
     if specimens.is_empty():
         return facts.with_columns(liquid=_says_liquid())
+    # a result may name its specimen by the key or by an identifier of it
     key = pl.concat_str(pl.lit("Specimen/"), pl.col("resource_id"))
-    taken = specimens.select(
-        "person_id",
-        "source",
-        key.alias("specimen"),
-        *(pl.col(name).alias(f"_{name}") for name in _TIMES),
-        _liquid=_is_liquid(),
-    ).unique(["person_id", "source", "specimen"], keep="first", maintain_order=True)
+    names = pl.concat_list(key, pl.col("value_codes").fill_null([])).alias("specimen")
+    own = (pl.col(name).alias(f"_{name}") for name in (*_TIMES, "display"))
+    liquid = _is_liquid().alias("_liquid")
+    taken = specimens.select("person_id", "source", names, liquid, *own).explode("specimen")
+    # an identifier of two specimens may mean either
+    taken = taken.sort("_liquid", descending=True, maintain_order=True)
+    taken = taken.unique(["person_id", "source", "specimen"], keep="first", maintain_order=True)
     undated = pl.col("time_start").is_null()
-    own = {name: pl.when(undated).then(f"_{name}").otherwise(name) for name in _TIMES}
+    times = {name: pl.when(undated).then(f"_{name}").otherwise(name) for name in _TIMES}
     joined = facts.join(taken, on=["person_id", "source", "specimen"], how="left", maintain_order="left")
-    return joined.with_columns(**own, liquid=_says_liquid() | pl.col("_liquid").fill_null(value=False)).drop(
-        "_liquid", *(f"_{name}" for name in _TIMES)
-    )
+    return joined.with_columns(
+        **times,
+        liquid=_says_liquid() | pl.col("_liquid").fill_null(value=False),
+        specimen_display=pl.coalesce("specimen_display", "_display"),
+    ).drop("_liquid", *(f"_{name}" for name in (*_TIMES, "display")))
 
 
 _TIMES = ("time", "time_start", "time_end")
 
 
 def _is_liquid() -> pl.Expr:
-    named = pl.col("display").str.contains(table("specimens")["words"]).fill_null(value=False)
-    return coded_with(table("specimens")["liquid"]) | named
+    return coded_with(table("specimens")["liquid"]) | _named_liquid("display")
 
 
 def _says_liquid() -> pl.Expr:
-    return pl.col("method").str.contains(table("specimens")["words"]).fill_null(value=False)
+    identified = ~pl.col("specimen").str.starts_with("Specimen/").fill_null(value=False)
+    in_words = (_named_liquid(name) for name in ("method", "specimen_display"))
+    return pl.any_horizontal(*in_words, _named_liquid("specimen") & identified)
+
+
+def _named_liquid(column: str) -> pl.Expr:
+    return pl.col(column).str.contains(table("specimens")["words"]).fill_null(value=False)
 
 
 def coded_with(codes: Iterable[str]) -> pl.Expr:

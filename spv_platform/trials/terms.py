@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from spv_platform.view import codes
+from spv_platform.view import genes
 
 SYSTEMS: dict[str, str] = {
     "sct": "http://snomed.info/sct",
@@ -46,7 +46,8 @@ def table(name: str) -> dict[str, Any]:
 def vocabulary() -> str:
     """Changes whenever one of the code tables does, those of the facts too."""
     data = files("spv_platform.trials") / "data"
-    tables = [*sorted(data.iterdir(), key=lambda file: file.name), files("spv_platform.view") / "codes.csv"]
+    of_facts = [files("spv_platform.view") / name for name in ("codes.csv", "genes.csv")]
+    tables = [*sorted(data.iterdir(), key=lambda file: file.name), *of_facts]
     digest = hashlib.sha256()
     for file in tables:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -117,17 +118,15 @@ def marker_of_code() -> dict[str, str]:
 
 def current_gene(symbol: str) -> str:
     """The symbol that HGNC has approved for an earlier one; any other symbol as it is."""
-    return codes.table("gene_old").get(symbol.upper(), symbol)
+    known = genes.symbol_of(symbol)
+    return symbol if known is None or known == symbol.upper() else known
 
 
 def gene_advice(symbol: str) -> str | None:
     """What is wrong with a gene symbol, or None."""
-    genes = table("genes")
-    if symbol in genes["genes"]:
+    if symbol in genes.symbols():
         return None
-    better = codes.table("gene_old").get(symbol.upper()) or (
-        symbol.upper() if symbol.upper() in genes["genes"] else None
-    )
+    better = genes.symbol_of(symbol)
     return f"gene `{symbol}` is not a known HGNC symbol" + (f": did you mean {better}?" if better else "")
 
 

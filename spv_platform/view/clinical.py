@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from spv_platform.view.codes import SYSTEMS, display, display_or_code, keys, lookup
-from spv_platform.view.rows import conditions_in, fact_rows, live, own_type, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, has_profile, identifier_keys, live, own_type, when_true
 
 #: FHIR's codes of clinicalStatus, of conditions and of allergies.
 _COURSES = ("active", "recurrence", "relapse", "inactive", "remission", "resolved")
@@ -225,12 +225,13 @@ def facts_of_others(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def facts_of_specimens(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Specimens, with what they are and when they were taken: results point to them."""
+    """Specimens, with what they are, when they were taken, and what they are known by: results point to them."""
     taken = fact_rows(
         live(rows).filter(own_type() == "Specimen"),
         "specimen",
         codes=keys("code"),
         display=display("code"),
+        value_codes=pl.concat_list(identifier_keys(name).fill_null([]) for name in ("identifier", "accession")),
         status=pl.col("status"),
         usable=~pl.col("status").eq("entered-in-error").fill_null(False),
         **when_true("date"),
@@ -259,9 +260,6 @@ def facts_of_consents(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _condition_kind() -> pl.Expr:
-    def profile(name: str) -> pl.Expr:
-        return pl.col("profiles").list.eval(pl.element().str.contains(rf"/{name}(?:\||$)")).list.any().fill_null(False)
-
     def coded(alias: str, pattern: str, part: str) -> pl.Expr:
         coding = pl.element().struct
         matches = coding.field("system").is_in(SYSTEMS[alias]) & coding.field(part).str.contains(pattern)
@@ -269,9 +267,9 @@ def _condition_kind() -> pl.Expr:
 
     named_cancer = coded("sct", _CANCER_WORDS, "display") & ~coded("sct", _NO_CANCER_WORDS, "display")
     return (
-        pl.when(profile("mcode-primary-cancer-condition"))
+        pl.when(has_profile("mcode-primary-cancer-condition"))
         .then(pl.lit("cancer"))
-        .when(profile("mcode-secondary-cancer-condition"))
+        .when(has_profile("mcode-secondary-cancer-condition"))
         .then(pl.lit("metastasis"))
         .when(lookup("code", "condition").is_not_null())
         .then(lookup("code", "condition"))

@@ -2,8 +2,8 @@
 
 `codes.csv` is the one table: `list` names the question, `system` an alias of `SYSTEMS`, `value` the answer. Sources:
 mCODE STU 4 and Genomics Reporting value sets and examples (HL7), LOINC 2.7x answer lists, SNOMED CT and Sequence
-Ontology names as printed there, HGNC ids of genes that oncology panels report. What is not in the table stays a
-condition or a lab result with its codes as sent: the table adds meaning, its gaps lose nothing.
+Ontology names as printed there. What is not in the table stays a condition or a lab result with its codes as sent: the
+table adds meaning, its gaps lose nothing. Genes have a table of their own (`genes`).
 """
 
 import csv
@@ -18,6 +18,7 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "sct": ("http://snomed.info/sct", "urn:oid:2.16.840.1.113883.6.96"),
     "ncit": ("http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl",),
     "hgnc": ("http://www.genenames.org", "http://www.genenames.org/geneId", "urn:oid:2.16.840.1.113883.6.281"),
+    "entrez": ("http://www.ncbi.nlm.nih.gov/gene", "https://www.ncbi.nlm.nih.gov/gene"),
     "so": ("http://www.sequenceontology.org", "http://sequenceontology.org"),
     "gr": (
         "http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs",

@@ -10,14 +10,14 @@ import polars as pl
 from spv_platform.lake.tables import OBSERVATION
 from spv_platform.view.clinical import stage_group
 from spv_platform.view.codes import display, display_or_code, every, keys, lookup, name_of, table
-from spv_platform.view.rows import conditions_in, fact_rows, live, when_true
+from spv_platform.view.rows import conditions_in, fact_rows, has_profile, laboratory, live, of_specimen, when_true
 from spv_platform.view.variants import facts_of_variants
 
 #: Observation.status values whose content counts (FHIR R4 ObservationStatus).
 USABLE = ("final", "amended", "corrected")
 
-_MARKER_PROFILE = r"/mcode-tumor-marker(?:-test)?(?:\||$)"
-_HISTORY_PROFILE = r"/mcode-history-of-metastatic-cancer(?:\||$)"
+_MARKER_PROFILE = "mcode-tumor-marker(?:-test)?"
+_HISTORY_PROFILE = "mcode-history-of-metastatic-cancer"
 _MISMATCH_REPAIR = r"(?i)\bmismatch repair\b(?:.*\b(?:status|protein|deficien|expression|interpretation))?"
 _ABSENT_REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason|"
 _TNM_CATEGORY = r"\b((?:yc|yp|r|a|c|p)?[TNM](?:is|X|\d[a-d]?)(?:\(\w+\))?)"
@@ -55,11 +55,11 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
     A result that is absent with a reason keeps the reason in `value_codes` and `value_display` and is not usable.
     """
     kind = pl.coalesce(
-        pl.when(_has_profile(_HISTORY_PROFILE)).then(pl.lit("metastasis")),
+        pl.when(has_profile(_HISTORY_PROFILE)).then(pl.lit("metastasis")),
         lookup("code", "observation"),
         # no code is known to us for all four proteins together, but what the test is called
         pl.when(_called(_MISMATCH_REPAIR)).then(pl.lit("mmr")),
-        pl.when(_has_profile(_MARKER_PROFILE)).then(pl.lit("tumor_marker")).otherwise(pl.lit("lab")),
+        pl.when(has_profile(_MARKER_PROFILE)).then(pl.lit("tumor_marker")).otherwise(pl.lit("lab")),
     )
     rows = live(rows).with_columns(
         _kind=kind,
@@ -78,10 +78,6 @@ def facts_of_observations(rows: pl.DataFrame) -> list[pl.DataFrame]:
         _absent_conditions(others),
         *facts_of_variants(genomic),
     ]
-
-
-def _has_profile(pattern: str) -> pl.Expr:
-    return pl.col("profiles").list.eval(pl.element().str.contains(pattern)).list.any().fill_null(False)
 
 
 def _called(pattern: str) -> pl.Expr:
@@ -224,10 +220,11 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         body_site=display("body_site"),
         status=pl.col("status"),
         method=display_or_code("method"),
-        specimen=pl.col("specimen_key"),
+        laboratory=laboratory(),
         cancers=conditions_in("focus"),
         usable=pl.col("_usable") & ~absent & ~no_value,
         known=pl.col("issued"),
+        **of_specimen(),
         **when_true("effective", "effective_period"),
     )
 

@@ -25,7 +25,8 @@ _SHOWN = (
         "origin",
         "vaf",
     ),
-    *("copy_number", "consequence", "exon", "call", "zygosity", "body_site", "method", "specimen", "cancers", "status"),
+    *("copy_number", "consequence", "exon", "call", "zygosity", "body_site", "method", "specimen"),
+    *("specimen_display", "laboratory", "cancers", "status"),
     *("usable", "time", "known", "resource_type", "resource_id"),
 )
 

@@ -57,3 +57,41 @@ def conditions_in(references: str) -> pl.Expr:
     """The keys of the conditions among a column of references."""
     key = pl.element().struct.field("key")
     return pl.col(references).list.eval(key.filter(key.str.starts_with("Condition/")))
+
+
+def of_specimen() -> dict[str, pl.Expr]:
+    """`specimen` and `specimen_display` of a result: a specimen that cannot be referred to has an identifier."""
+    identifier = identifier_keys("specimen_identifier").list.first()
+    return {"specimen": pl.coalesce("specimen_key", identifier), "specimen_display": pl.col("specimen_display")}
+
+
+def identifier_keys(identifiers: str) -> pl.Expr:
+    """A column of identifiers as "system|value"."""
+    each = pl.element().struct
+    key = pl.concat_str(each.field("system").fill_null(""), pl.lit("|"), each.field("value"))
+    return pl.col(identifiers).list.eval(key.drop_nulls())
+
+
+def laboratory() -> pl.Expr:
+    """Who made a result: the first performer that is no person, by name, else by key.
+
+    A name cannot be told to be of a certain performer unless all have one.
+    """
+    performers, named = pl.col("performer"), pl.col("performer_display")
+    each = pl.element().struct
+    key = pl.coalesce(each.field("key"), each.field("reference"))
+    organisation = ~key.str.contains(_PERSON).fill_null(value=False)
+    place = performers.list.eval(organisation).list.arg_max()
+    some = performers.list.eval(organisation).list.any().fill_null(value=False)
+    all_named = named.list.len() == performers.list.len()
+    name = pl.when(all_named).then(named.list.get(place, null_on_oob=True))
+    alone = pl.when(performers.list.len().fill_null(0) == 0).then(named.list.first())
+    return pl.coalesce(pl.when(some).then(pl.coalesce(name, performers.list.eval(key).list.get(place))), alone)
+
+
+_PERSON = r"(?:^|/)(?:Practitioner|PractitionerRole|Patient|RelatedPerson|CareTeam)/"
+
+
+def has_profile(name: str) -> pl.Expr:
+    """Whether a resource says that it keeps a profile of this name, which may be a pattern."""
+    return pl.col("profiles").list.eval(pl.element().str.contains(rf"/{name}(?:\||$)")).list.any().fill_null(False)

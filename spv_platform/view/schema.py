@@ -35,7 +35,7 @@ KINDS = (
     "msi",  # polarity present (MSI-H, unstable), absent (stable), indeterminate (MSI-L)
     "mmr",  # polarity present (deficient), absent (proficient); by immune stain
     "signature",  # codes: the mutational signature; polarity
-    "specimen",  # codes: its type; time: when it was taken
+    "specimen",  # codes: its type; value_codes: its identifiers, "system|value"; time: when it was taken
     "lab",  # every other observation: latest per code
     "medication",  # status says request, statement, administration, dispense and its state
     "allergy",
@@ -90,7 +90,9 @@ SCHEMA: dict[str, pl.DataType] = {
     "zygosity": pl.String(),  # heterozygous, homozygous, hemizygous
     "function": pl.String(),  # activating, inactivating, as the laboratory says
     "method": pl.String(),  # how it was found: first display of the method
-    "specimen": pl.String(),  # key of the specimen, "Specimen/id"
+    "specimen": pl.String(),  # key of the specimen, "Specimen/id", else its identifier "system|value"
+    "specimen_display": pl.String(),  # what it is, in words of the result
+    "laboratory": pl.String(),  # who made it, no person: the name as sent, else the key "Organization/id"
     "cancers": pl.List(pl.String),  # keys of the conditions that it belongs to, "Condition/id"
     "body_site": pl.String(),
     "status": pl.String(),

@@ -111,6 +111,7 @@ _VARIANT_SOURCES = _of(
     "value_concept",
     "interpretation",
     "component",
+    "component_text",
 )
 _MEDICATION = _of("medication", "status", *_CODED, "effective", "effective_period", "authored", "do_not_perform")
 _ALLERGY = _of("allergy", *_VERIFIED, *_CODED, "criticality", "onset", "recorded")

@@ -6,8 +6,9 @@ stands, because senders put coding changes into the genomic component and ClinVa
 
 import polars as pl
 
-from spv_platform.view.codes import alias_key, display, display_or_code, keys, lookup, name_of, table
-from spv_platform.view.rows import conditions_in, fact_rows, when_true
+from spv_platform.view import genes as gene_table
+from spv_platform.view.codes import alias_key, display, display_or_code, every, keys, lookup, name_of
+from spv_platform.view.rows import conditions_in, fact_rows, has_profile, laboratory, of_specimen, when_true
 
 _REFERENCE = r"(?:\b[A-Z]{2,4}_?\d+(?:\.\d+)?(?:\([A-Za-z0-9-]+\))?:)?"
 _PROTEIN = _REFERENCE + r"\bp\.(?:\([^()]*\)|[^\s();,\]]+)"
@@ -15,15 +16,21 @@ _CODING = _REFERENCE + r"\b[cn]\.[-*]?\(?[\d?][^\s);,\]]*"
 _GENOMIC = _REFERENCE + r"\bg\.\(?[\d?][^\s);,\]]*"
 #: A protein change without "p.", as in "V600E": only looked for in the protein component.
 _BARE_PROTEIN = r"^\s*([A-Z][A-Za-z]{0,2}\d+\S*)\s*$"
-_SYMBOL = r"^[A-Za-z][A-Za-z0-9]{0,9}(?:-[A-Za-z0-9]{1,6})?$"
+#: Words that say that genes are fused, and a pair of genes written so.
+_FUSED = r"(?i)\b(?:fusion|translocation|rearrange(?:d|ment)|fused)\b|(?-i:\b[A-Z][A-Z0-9-]*(?:\([^)]*\))?::[A-Z])"
+#: Words beside which those say nothing: what was looked for, or what was not found.
+_NOT = r"(?i)\b(?:no|not|without|negative|absen(?:t|ce)|mutations?|panel|profil\w*|assay)\b"
+_MCODE_VARIANT = "mcode-(?:cancer-)?genomic-variant"
 _LISTS = ("genes", "gene_ids", "hgvs_protein", "hgvs_coding", "hgvs_genomic")
 
 
 def facts_of_variants(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Variant and region facts of live Observation rows that carry `_kind` and `_usable`.
 
-    Several genes in one present variant are a fusion, unless a change in copy number is stated. Several genes in an
-    absent variant that names no change are as many pertinent negatives: one fact each.
+    Genes are fused only where the result says so: by a code of its change, in words, by how the pair is written, or by
+    the profile of mCODE, whose variant of two genes stands for their fusion (mCODE IG, "Genomics", gene fusions).
+    Several genes of a present variant that says nothing of the kind stay together, without a class of alteration.
+    Several genes in an absent variant that names no change are as many pertinent negatives: one fact each.
     """
     if rows.is_empty():
         return []
@@ -36,7 +43,9 @@ def facts_of_variants(rows: pl.DataFrame) -> list[pl.DataFrame]:
             genes=pl.col("symbol").drop_nulls().unique().sort(),
             gene_ids=pl.col("id").drop_nulls().unique().sort(),
             _disagrees=pl.col("disagrees").any(),
+            _fused=pl.col("fused").any(),
         ),
+        _fusions(parts),
         _hgvs(parts),
         _first(parts, "origin", lookup("value", "origin")),
         _first(parts, "vaf", _fraction()),
@@ -72,11 +81,12 @@ def _facts(rows: pl.DataFrame) -> pl.DataFrame:
         consequence=pl.col("consequence"),
         body_site=display("body_site"),
         method=display_or_code("method"),
-        specimen=pl.col("specimen_key"),
+        laboratory=laboratory(),
         cancers=conditions_in("focus"),
         status=pl.col("status"),
         usable=pl.col("_usable"),
         known=pl.col("issued"),
+        **of_specimen(),
         **{name: pl.col(name) for name in stated},
         **when_true("effective", "effective_period"),
     )
@@ -90,25 +100,64 @@ def _parts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _genes(parts: pl.DataFrame) -> pl.DataFrame:
-    """`_row`, `symbol`, `id` of every gene named, and whether the symbol beside an HGNC number is another gene's."""
-    studied = parts.filter(pl.col("part") == "gene")
-    coded = studied.select("_row", coding="value").filter(pl.col("coding").list.len() > 0).explode("coding")
-    alias = alias_key(pl.col("coding"))
-    number = alias.str.extract(r"(?i)^hgnc\|(?:HGNC:)?(\d+)$", 1)
-    coded = coded.select(
-        "_row", id=pl.concat_str(pl.lit("HGNC:"), number), text=pl.col("coding").struct.field("display")
+    """`_row`, `symbol`, `id` of every gene named; whether what names it disagrees, and whether it is named as fused.
+
+    A coding whose number and text are of two genes is not believed: it counts only if none beside it is sound.
+    """
+    studied = parts.filter(pl.col("part") == "gene").with_row_index("_part")
+    coding = pl.col("value").struct
+    coded = (
+        studied.select("_row", "_part", "value")
+        .filter(pl.col("value").list.len() > 0)
+        .explode("value")
+        .select(
+            "_row", "_part", system=alias_key(pl.col("value")).str.extract(r"^(hgnc|entrez)\|", 1),
+            code=coding.field("code"), text=coding.field("display"),
+        )
+    )  # fmt: skip
+    named = studied.filter(pl.col("string").is_not_null()).select("_row", "_part", text="string")
+    said = pl.concat([coded, named], how="diagonal")
+    distinct = said.select("system", "code", "text").unique()
+    readings = [gene_table.read(*each) for each in distinct.iter_rows()]
+    read = distinct.with_columns(
+        symbol=pl.Series([list(each.symbols) for each in readings], dtype=pl.List(pl.String)),
+        id=pl.Series([list(each.ids) for each in readings], dtype=pl.List(pl.String)),
+        numbered=pl.Series([each.numbered for each in readings], dtype=pl.Boolean),
+        disagrees=pl.Series([each.disagrees for each in readings], dtype=pl.Boolean),
+        fused=pl.Series([each.fused for each in readings], dtype=pl.Boolean),
     )
-    named = studied.filter(pl.col("string").is_not_null()).select("_row", id=pl.lit(None, pl.String), text="string")
-    known = {key.removeprefix("hgnc|"): symbol for key, symbol in table("gene").items()}
-    text = pl.col("text").str.strip_chars()
-    # HGNC symbols are upper case but for "orf": senders are not as careful.
-    spelt = pl.when(text.str.contains(r"^C\d+orf\d+$")).then(text).otherwise(text.str.to_uppercase())
-    symbol = spelt.replace(table("gene_old"))
-    numbered = pl.col("id").replace_strict(known, default=None, return_dtype=pl.String)
-    named_so = pl.when(text.str.contains(_SYMBOL)).then(symbol)
-    return pl.concat([coded, named]).with_columns(
-        symbol=pl.coalesce(numbered, named_so), disagrees=(numbered != named_so).fill_null(value=False)
+    found = said.join(read, on=["system", "code", "text"], nulls_equal=True, maintain_order="left")
+    sound = (pl.col("numbered") & ~pl.col("disagrees")).any().over("_part")
+    return (
+        found.filter(~pl.col("disagrees") | ~sound)
+        .with_columns(disagrees=pl.col("disagrees") | _two_numbers(), id=pl.col("id").list.first())
+        .explode("symbol", empty_as_null=True)
+        .select("_row", "symbol", "id", "disagrees", "fused")
     )
+
+
+def _two_numbers() -> pl.Expr:
+    """Whether the codings of one component number other genes in one system than in another."""
+    of_system = {
+        system: pl.col("symbol").filter(pl.col("numbered") & (pl.col("system") == system)).list.first().unique().sort()
+        for system in ("hgnc", "entrez")
+    }
+    hgnc, entrez = (each.implode().over("_part") for each in of_system.values())
+    return (hgnc.list.len() > 0) & (entrez.list.len() > 0) & (hgnc != entrez)
+
+
+def _fusions(parts: pl.DataFrame) -> pl.DataFrame:
+    """`_row` and `_said_fused` of those of which a component says that genes are fused."""
+    about = parts.filter(pl.col("part").is_in(["change", "protein", "hgvs"]))
+    coded = every("value", "change").list.contains("fusion")
+    in_words = _says_fused(pl.element().struct.field("display"))
+    worded = pl.col("value").list.eval(in_words).list.any()
+    said = [each.fill_null(value=False) for each in (coded, worded, _says_fused(pl.col("string")))]
+    return about.filter(pl.any_horizontal(said)).select("_row", _said_fused=True).unique()
+
+
+def _says_fused(text: pl.Expr) -> pl.Expr:
+    return (text.str.contains(_FUSED) & ~text.str.contains(_NOT)).fill_null(value=False)
 
 
 def _hgvs(parts: pl.DataFrame) -> pl.DataFrame:
@@ -157,16 +206,26 @@ def _polarity() -> pl.Expr:
 
 
 def _alteration() -> pl.Expr:
-    present = pl.col("_polarity").eq("present").fill_null(False)
     stated = pl.col("alteration")
-    exact = pl.any_horizontal(pl.col(name).list.len() > 0 for name in _LISTS[2:])
-    fusion = present & (pl.col("genes").list.len() > 1) & ~stated.str.starts_with("copy_number").fill_null(False)
+    worded = [
+        _says_fused(display("code")),
+        _says_fused(pl.col("code_text")),
+        pl.col("component_text").list.eval(_says_fused(pl.element())).list.any().fill_null(value=False),
+    ]
+    fused = pl.any_horizontal(*worded, *(pl.col(name).fill_null(value=False) for name in ("_fused", "_said_fused")))
+    present = pl.col("_polarity").eq("present").fill_null(False)
+    several = present & (pl.col("genes").list.len() > 1)
+    by_profile = has_profile(_MCODE_VARIANT) & present & (pl.col("genes").list.len() == 2)
+    # of several genes an exact change does not say which of them it is of
+    exact = pl.any_horizontal(pl.col(name).list.len() > 0 for name in _LISTS[2:]) & ~several
     mutation = exact | lookup("interpretation", "change").eq("mutation").fill_null(False)
     return (
-        pl.when(fusion)
+        pl.when(fused & ~stated.str.starts_with("copy_number").fill_null(False))
         .then(pl.lit("fusion"))
         .when(stated.is_not_null())
         .then(stated)
+        .when(by_profile)
+        .then(pl.lit("fusion"))
         .when(mutation)
         .then(pl.lit("mutation"))
     )

@@ -21,6 +21,7 @@ from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.dictionary import page
 from spv_platform.pipeline.landing.send import send
 from spv_platform.pipeline.opting_out import change_list
+from spv_platform.pipeline.patient_facts import unmapped_codes
 from spv_platform.pipeline.setup import add_tenant
 from spv_platform.resources.platform import PlatformResource
 from spv_platform.sample.world import FEEDS
@@ -108,7 +109,7 @@ def test_everybody_who_takes_part_is_there_once(built):
     assert report.left_out == views["opted_out"].sum() > 0
     assert persons.height == views.height - report.left_out
     assert persons["person_key"].is_unique().all()
-    for name in ("diagnosis", "biomarker", "result"):
+    for name in ("diagnosis", "biomarker", "result", "patient_fact"):
         assert set(table(world, name)["person_key"]) <= set(persons["person_key"])
 
 
@@ -136,6 +137,22 @@ def test_the_planted_person_is_told_by_group_and_area_only(built):
         ("http://loinc.org|718-7", 7, "g/dL"),
     ]
     assert set(table(world, "person")["age"].drop_nulls().str.strip_chars_end("+").cast(pl.Int32)) <= set(range(91))
+
+
+def test_facts_of_analysts_hold_what_the_narrower_tables_hold_and_nothing_in_words(built):
+    world, _ = built
+    facts = table(world, "patient_fact")
+    (who,) = table(world, "person").filter(age="90+", zip3="000", sex="female", deceased=True).to_dicts()
+    mine = facts.filter(person_key=who["person_key"])
+    # the second result was said in words, which are left out
+    assert mine.select("kind", "code", "value").sort("kind", "value", nulls_last=True).rows() == [
+        ("condition", "http://snomed.info/sct|59621000", None),
+        ("lab", "http://loinc.org|718-7", 7.0),
+        ("lab", "http://loinc.org|718-7", None),
+    ]
+    for name, kinds in (("biomarker", {"marker": "tumor_marker"}), ("diagnosis", {"problem": "condition"})):
+        shown = table(world, name).with_columns(kind=pl.col("kind").replace(kinds))
+        assert shown.join(facts, on=["person_key", "kind", "code"], how="anti", nulls_equal=True).is_empty()
 
 
 def test_no_date_is_the_true_one_and_intervals_are_kept(built):
@@ -304,6 +321,9 @@ def test_the_asset_reports_counts(built, monkeypatch):
         }
     (event,) = made[TENANT].asset_materializations_for_node("analyst_tables")
     assert event.metadata["person rows"].value == table(world, "person").height
+    counted = {name: value.value for name, value in event.metadata.items() if name.startswith("unmapped facts")}
+    codes = unmapped_codes(world.platform, TENANT).group_by("kind").agg(pl.col("facts").sum())
+    assert counted == {f"unmapped facts, {kind}": count for kind, count in codes.iter_rows()}
     (event,) = made["south"].asset_materializations_for_node("analyst_tables")
     assert "nothing" in event.metadata["outcome"].value
 

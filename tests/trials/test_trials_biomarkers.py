@@ -102,6 +102,17 @@ def test_alteration_and_origin_narrow_a_variant():
     assert verdict(germline, variant(origin="somatic")) == "UNKNOWN"
 
 
+def test_a_variant_of_one_of_two_genes_answers_for_neither():
+    pair = {"genes": ["ABL1", "BCR"]}
+    asked = ({}, {"alteration": "fusion"}, {"alteration": "mutation"}, {"partner": "BCR"}, {"partner": "any"})
+    for gene in ({"gene": "ABL1", **more} for more in asked):
+        for alteration in (None, "mutation"):
+            assert verdict({"biomarker": gene}, variant(**pair, alteration=alteration)) == "UNKNOWN"
+    assert verdict({"biomarker": {"gene": "ABL1", "partner": "BCR"}}, variant(**pair, alteration="fusion")) == "MET"
+    lost = variant(genes=["CDKN2A", "CDKN2B"], alteration="copy_number_loss")
+    assert verdict({"biomarker": {"gene": "CDKN2A", "alteration": "copy_number_loss"}}, lost) == "MET"
+
+
 def test_a_window_keeps_old_and_undated_variants_out():
     recent = {**L858R, "within_days": 365}
     assert verdict(recent, variant(change="L858R", day="2024-01-01")) == "MET"

@@ -148,6 +148,30 @@ def test_a_negative_result_in_blood_never_proves_absence():
     assert verdict(germline, negative(specimen="Specimen/s1", origin="germline"), specimen) == "MET"
 
 
+@pytest.mark.parametrize("words", ["Plasma", "Peripheral blood (EDTA)", "cfDNA"])
+def test_a_specimen_in_words_alone_is_seen(words):
+    assert verdict(EGFR, negative(specimen_display=words)) == "UNKNOWN"
+    assert verdict(EGFR, negative(specimen_display="FFPE tissue block")) == "MET"
+
+
+def test_a_specimen_is_found_by_an_identifier_of_it():
+    specimen = fact("specimen", "2024-01-01", **PLASMA, value_codes=["urn:lab|A-42"])
+    assert verdict(EGFR, negative(specimen="urn:lab|A-42"), specimen) == "UNKNOWN"
+    assert verdict(EGFR, negative(specimen="urn:lab|A-43"), specimen) == "MET"
+    assert verdict(EGFR, negative(specimen="urn:lab|PLASMA-42")) == "UNKNOWN"
+
+
+def test_evidence_tells_assay_specimen_laboratory_and_day():
+    found = fact(
+        "variant", "2024-01-01", genes=["EGFR"], polarity="present", hgvs_protein=["p.L858R"], alteration="mutation",
+        method="Sequencing", specimen_display="FFPE tissue", laboratory="Acme Labs",
+    )  # fmt: skip
+    rows = run(trial_of({"biomarker": {"gene": "EGFR"}}), [found]).criteria.to_dicts()
+    assert [each["summary"] for each in rows[0]["evidence"]] == [
+        "EGFR p.L858R mutation present, by Sequencing, in FFPE tissue, laboratory Acme Labs, 2024-01-01"
+    ]
+
+
 def test_an_undated_result_has_the_time_of_its_specimen():
     recent = {"biomarker": {"gene": "EGFR"}, "within_days": 30}
     found = fact("variant", None, genes=["EGFR"], polarity="present", specimen="Specimen/s1")
@@ -190,6 +214,58 @@ def test_silence_is_no_evidence_at_all_and_not_evidence_outside_of_the_window():
     assert found(drug("Cisplatin", "2024-06-01")) == "not_eligible"
     assert found(drug("Capecitabine", "2024-01-01", time_end=None)) == "not_eligible"
     assert found(drug("Capecitabine", "2024-01-01")) == "needs_information"
+
+
+NEVER = {"missing": "not_met", "therapy": {"classes": ["EGFR inhibitor"]}}
+
+
+@pytest.mark.parametrize(
+    ("exposure", "expected"),
+    [
+        (drug("Ibuprofen 400 MG Oral Tablet"), "NOT_MET"),
+        (drug("Cisplatin"), "NOT_MET"),
+        (drug("Salmeterol and fluticasone"), "NOT_MET"),
+        (drug("Some topical cream"), "NOT_MET"),
+        (drug("ABC-123 40 MG Oral Capsule"), "UNKNOWN"),
+        (drug("ABC-123 / ibuprofen"), "UNKNOWN"),
+        (drug("Chemo regimen 7B"), "UNKNOWN"),
+        (drug(None, codes=["http://www.nlm.nih.gov/research/umls/rxnorm|1234567"]), "UNKNOWN"),
+        (drug(None), "UNKNOWN"),
+        (drug("ABC-123", usable=False), "NOT_MET"),
+        (drug("ABC-123", "2000-01-01"), "UNKNOWN"),
+        (fact("procedure", "2020-01-01", codes=["http://snomed.info/sct|367336001"]), "UNKNOWN"),
+        (fact("procedure", "2020-01-01", codes=[], display="Radiochemotherapy"), "UNKNOWN"),
+        (fact("procedure", "2020-01-01", codes=[], display="Allergen immunotherapy"), "NOT_MET"),
+        (fact("procedure", "2020-01-01", codes=[], display="Appendectomy"), "NOT_MET"),
+    ],
+)
+def test_silence_about_a_drug_is_no_silence_where_an_exposure_is_to_nobody_knows_what(exposure, expected):
+    assert verdict(NEVER, exposure) == expected
+    assert verdict({**NEVER, "missing": "met"}, exposure) == {"NOT_MET": "MET"}.get(expected, expected)
+    assert verdict(NEVER, exposure, drug("Erlotinib")) == "MET"
+
+
+def test_an_exposure_to_nobody_knows_what_may_have_been_a_line_and_may_break_a_wash_out():
+    unknown, untied = drug("ABC-123"), drug("Methotrexate 2.5 MG")
+    naive = {"missing": "met", "therapy": {"lines": {"max": 0}}}
+    assert verdict(naive) == "MET"
+    assert [verdict(naive, taken) for taken in (unknown, untied)] == ["UNKNOWN", "UNKNOWN"]
+    assert verdict(naive, unknown, drug("Cisplatin")) == "NOT_MET"
+    washed = {"missing": "met", "therapy": {"classes": ["chemotherapy"], "washout_days": 28}}
+    assert verdict(washed, unknown) == "MET"
+    assert verdict(washed, drug("ABC-123", "2024-06-10")) == "UNKNOWN"
+    assert verdict(washed, drug("ABC-123", "2024-06-10"), unknown) == "UNKNOWN"
+    assert verdict(washed, drug("ABC-123", None), drug("Cisplatin")) == "UNKNOWN"
+    assert verdict(washed, drug("ABC-123", "2024-06-10"), drug("Cisplatin", "2024-06-10")) == "NOT_MET"
+
+
+def test_the_explanation_names_the_drug_that_no_table_knows():
+    found = run(trial_of(NEVER), [drug("ABC-123"), drug("Ibuprofen")]).criteria.to_dicts()[0]
+    assert [each["summary"] for each in found["evidence"]] == ["ABC-123, a drug that no table knows, 2024-01-01"]
+
+
+def test_a_regimen_by_name_is_its_drugs():
+    assert verdict({"therapy": {"drugs": ["oxaliplatin"]}}, drug("mFOLFOX6, cycle 3")) == "MET"
 
 
 @pytest.mark.parametrize(

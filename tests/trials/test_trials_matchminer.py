@@ -218,6 +218,16 @@ def test_all_keys_of_one_genomic_object_hold_of_one_record(matched):
     assert matched(leaf, [clinical()], two, "--closed-world") == []
 
 
+@pytest.mark.parametrize("wanted", ["KMT2A", "MLL"])
+@pytest.mark.parametrize("recorded", ["KMT2A", "MLL"])
+def test_earlier_symbols_of_a_gene_mean_it_in_trials_and_in_records(matched, wanted, recorded):
+    record = genomic(HARMONIZED_HUGO_SYMBOL=recorded)
+    assert matched([{"genomic": {"hugo_symbol": wanted}}], [clinical()], [record], "--closed-world")
+    fused = genomic(VARIANT_CATEGORY="SV", HARMONIZED_LEFT_PARTNER_GENE=recorded)
+    leaf = {"hugo_symbol": wanted, "variant_category": "Structural Variation"}
+    assert matched([{"genomic": leaf}], [clinical()], [fused], "--closed-world")
+
+
 def test_older_names_of_oncotree_and_its_halves_are_understood(matched):
     sick = [clinical(ONCOTREE_PRIMARY_DIAGNOSIS_NAME="Chronic Lymphocytic Leukemia")]
     for wanted, matches in {"_LIQUID_": 1, "Leukemia": 1, "_SOLID_": 0, "!Breast": 1, "Lung": 0}.items():

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from view_builders import LOINC, SCT, concept, condition, facts, observation, only, patient, rows_of
+from view_builders import LOINC, SCT, concept, condition, facts, gene, observation, only, patient, rows_of, variant
 
 from spv_platform.lake.tables import TABLES
 from spv_platform.view.facts import bearing, displaced, facts_of, versions_without_patient
@@ -517,3 +517,62 @@ def test_mismatch_repair_is_known_by_what_the_test_is_called(said: str, polarity
     code = {"text": "Mismatch repair (MMR) protein status"}
     found = facts(observation(code, valueCodeableConcept={"coding": [{"display": said}]}))
     assert only(found, "mmr")["polarity"] == polarity
+
+
+def lab(**more: Any) -> dict[str, Any]:
+    return only(facts(observation(concept(LOINC, "718-7"), valueQuantity={"value": 13.0}, **more)), "lab")
+
+
+@pytest.mark.parametrize(
+    ("specimen", "key", "words"),
+    [
+        ({"reference": "Specimen/s1"}, "Specimen/s1", None),
+        ({"reference": "Specimen/s1", "display": "Plasma"}, "Specimen/s1", "Plasma"),
+        ({"display": "Peripheral blood"}, None, "Peripheral blood"),
+        ({"identifier": {"system": "urn:lab", "value": "A-42"}}, "urn:lab|A-42", None),
+        ({"identifier": {"value": "A-42"}, "display": "Tumor tissue"}, "|A-42", "Tumor tissue"),
+    ],
+)
+def test_a_specimen_is_named_by_key_identifier_or_words(
+    specimen: dict[str, Any], key: str | None, words: str | None
+) -> None:
+    found = lab(specimen=specimen)
+    assert (found["specimen"], found["specimen_display"]) == (key, words)
+    found = only(facts(variant(gene("HGNC:1097"), specimen=specimen)), "variant")
+    assert (found["specimen"], found["specimen_display"]) == (key, words)
+
+
+def test_a_specimen_keeps_what_it_is_known_by() -> None:
+    specimen = {
+        "resourceType": "Specimen",
+        "identifier": [{"system": "urn:lab", "value": "A-42"}],
+        "accessionIdentifier": {"system": "urn:acc", "value": "7"},
+        "type": concept("http://terminology.hl7.org/CodeSystem/v2-0487", "PLAS"),
+    }
+    assert only(facts(specimen), "specimen")["value_codes"] == ["urn:lab|A-42", "urn:acc|7"]
+
+
+LAB = {"reference": "Organization/lab"}
+DOCTOR = {"reference": "Practitioner/d"}
+
+
+@pytest.mark.parametrize(
+    ("performers", "laboratory"),
+    [
+        (None, None),
+        ([DOCTOR | {"display": "Dr. Somebody"}], None),
+        ([LAB | {"display": "Acme Labs"}], "Acme Labs"),
+        ([LAB], "Organization/lab"),
+        ([DOCTOR | {"display": "Dr. Somebody"}, LAB | {"display": "Acme Labs"}], "Acme Labs"),
+        ([DOCTOR, LAB | {"display": "Acme Labs"}], "Organization/lab"),
+        ([{"display": "Acme Labs"}], "Acme Labs"),
+        ([{"identifier": {"value": "x"}, "display": "Acme Labs"}], "Acme Labs"),
+        ([{"reference": "https://lab.example/fhir/PractitionerRole/7", "display": "Dr. Somebody"}], None),
+    ],
+)
+def test_a_laboratory_is_the_performer_that_is_no_person(
+    performers: list[dict[str, Any]] | None, laboratory: str | None
+) -> None:
+    more = {"performer": performers} if performers else {}
+    assert lab(**more)["laboratory"] == laboratory
+    assert only(facts(variant(gene("HGNC:1097"), **more)), "variant")["laboratory"] == laboratory

@@ -2,9 +2,11 @@ import random
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from view_builders import LOINC, concept, facts, observation
 
 from spv_platform.view.facts import displaced
 from spv_platform.view.fold import fold, from_bytes, pack, sort, to_bytes, unpack
@@ -195,3 +197,16 @@ def test_a_document_from_before_a_column_existed_is_read() -> None:
     back = from_bytes(to_bytes(facts.with_columns(value_text=pl.lit(None, pl.String))))
     assert back["value_text"].to_list() == [None]
     assert back.schema == pl.Schema(SCHEMA)
+
+
+def test_a_state_from_before_a_column_is_read_with_nothing_in_it() -> None:
+    result = observation(concept(LOINC, "718-7"), valueQuantity={"value": 13.0}, performer=[{"display": "Acme Labs"}])
+    state = fold(EMPTY, facts(result))
+    height, columns = msgspec.msgpack.decode(to_bytes(state))
+    assert columns.pop("laboratory") == ["Acme Labs"]
+    before = from_bytes(msgspec.msgpack.encode((height, columns)))
+    assert before.schema == state.schema
+    assert before.equals(state.with_columns(laboratory=pl.lit(None, pl.String)))
+    # the next version of the resource says it again
+    later = facts(result | {"meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}, seq=2)
+    assert fold(before, later).filter(pl.col("kind") == "lab")["laboratory"].to_list() == ["Acme Labs"]

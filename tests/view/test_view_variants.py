@@ -4,6 +4,8 @@ import polars as pl
 import pytest
 from view_builders import HGNC, LOINC, SCT, concept, facts, gene, observation, only, part, variant
 
+from spv_platform.view.genes import by_number, symbol_of, symbols
+
 SO = "http://www.sequenceontology.org/"
 
 
@@ -71,9 +73,66 @@ def test_a_gene_is_named_by_its_symbol(coding: dict[str, Any], symbols: list[str
     assert found["genes"] == symbols
 
 
-def test_two_genes_in_a_present_variant_are_a_fusion() -> None:
-    found = only(facts(variant(gene("HGNC:1014", "BCR"), gene("HGNC:76", "ABL1"))), "variant")
+BCR_ABL1 = (gene("HGNC:1014", "BCR"), gene("HGNC:76", "ABL1"))
+
+
+def test_two_genes_alone_are_no_fusion_and_their_change_is_of_neither() -> None:
+    change = part("48004-6", valueString="NM_005157.6:c.1076T>G")
+    for parts in (BCR_ABL1, (*BCR_ABL1, change)):
+        found = only(facts(variant(*parts)), "variant")
+        assert (found["genes"], found["polarity"], found["alteration"]) == (["ABL1", "BCR"], "present", None)
+
+
+def test_two_genes_under_the_profile_of_mcode_are_a_fusion_unless_a_change_is_stated() -> None:
+    profile = {"meta": {"profile": ["http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-genomic-variant"]}}
+    loss = part("48019-4", valueCodeableConcept=concept(SO, "SO:0001743"))
+    for parts, alteration in ((BCR_ABL1, "fusion"), ((*BCR_ABL1, loss), "copy_number_loss")):
+        assert only(facts(variant(*parts) | profile), "variant")["alteration"] == alteration
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"component": [part("48019-4", valueCodeableConcept=concept(SO, "SO:0001565"))]},
+        {"component": [part("48019-4", valueCodeableConcept=concept(SO, "SO:0000159")),
+                       part("48006-1", valueString="fusion")]},
+        {"component": [part("81252-9", valueCodeableConcept={"text": "BCR-ABL1 Fusion"})]},
+        {"component": [part("81252-9", valueString="BCR(14)::ABL1(2)")]},
+        {"component": [part("48019-4", valueCodeableConcept=concept("urn:local", "tx", "Gene fusion"))]},
+        {"code": concept(LOINC, "69548-6") | {"text": "BCR-ABL1 gene rearrangement"}},
+    ],
+)  # fmt: skip
+def test_genes_are_fused_where_the_result_says_so(statement: dict[str, Any]) -> None:
+    said = variant(*BCR_ABL1)
+    said["component"] += statement.get("component", [])
+    found = only(facts(said | ({"code": statement["code"]} if "code" in statement else {})), "variant")
     assert (found["genes"], found["alteration"]) == (["ABL1", "BCR"], "fusion")
+
+
+@pytest.mark.parametrize(
+    "words", ["No fusion detected", "DNA and RNA fusion panel", "Fusion and mutation analysis", "confusion"]
+)
+def test_what_was_looked_for_or_not_found_is_no_fusion(words: str) -> None:
+    said = variant(*BCR_ABL1, part("81252-9", valueCodeableConcept={"text": words}))
+    assert only(facts(said), "variant")["alteration"] is None
+
+
+@pytest.mark.parametrize("written", ["EML4::ALK", "EML4-ALK", "ALK/EML4"])
+def test_a_pair_written_as_a_fusion_is_one_whatever_the_order(written: str) -> None:
+    found = only(facts(variant(part("48018-6", valueString=written))), "variant")
+    assert (found["genes"], found["alteration"]) == (["ALK", "EML4"], "fusion")
+
+
+@pytest.mark.parametrize("one", ["HLA-A", "NKX2-1", "H3-3A"])
+def test_a_hyphen_inside_of_a_symbol_is_no_fusion(one: str) -> None:
+    found = only(facts(variant(part("48018-6", valueString=one))), "variant")
+    assert (found["genes"], found["alteration"]) == ([one], None)
+
+
+def test_a_fusion_of_one_gene_may_leave_its_partner_open() -> None:
+    said = variant(gene("HGNC:10261", "ROS1"), part("81252-9", valueCodeableConcept={"text": "ROS1 Fusion"}))
+    found = only(facts(said), "variant")
+    assert (found["genes"], found["alteration"]) == (["ROS1"], "fusion")
 
 
 def test_two_genes_in_a_copy_number_loss_are_no_fusion() -> None:
@@ -154,3 +213,44 @@ def test_a_gene_whose_number_and_symbol_disagree_is_neither_present_nor_absent()
         only(facts(variant(gene("HGNC:3430", "erb-b2 receptor tyrosine kinase 2"))), "variant")["polarity"] == "present"
     )
     assert only(facts(variant(gene("HGNC:3430", "HER2"))), "variant")["polarity"] == "present"
+
+
+NCBI = "http://www.ncbi.nlm.nih.gov/gene"
+
+
+@pytest.mark.parametrize(
+    ("codings", "genes", "ids", "polarity"),
+    [
+        ([(NCBI, "673", "BRAF")], ["BRAF"], ["HGNC:1097"], "present"),
+        ([(NCBI, "673", None)], ["BRAF"], ["HGNC:1097"], "present"),
+        ([(NCBI, "673", "B-Raf proto-oncogene, serine/threonine kinase")], ["BRAF"], ["HGNC:1097"], "present"),
+        ([(NCBI, "2064", "HER2")], ["ERBB2"], ["HGNC:3430"], "present"),
+        ([(NCBI, "4297", "MLL")], ["KMT2A"], ["HGNC:7132"], "present"),
+        ([(NCBI, "673", "KRAS")], ["BRAF"], ["HGNC:1097"], "indeterminate"),
+        ([(NCBI, "673", "XYZ1")], ["BRAF"], ["HGNC:1097"], "indeterminate"),
+        ([(NCBI, "7299", "Tyrosinase")], ["TYR"], ["HGNC:12442"], "present"),
+        ([(HGNC, "HGNC:1097", "BRAF"), (NCBI, "673", "BRAF")], ["BRAF"], ["HGNC:1097"], "present"),
+        # what is not sound beside what is is not believed
+        ([(HGNC, "HGNC:950", "BAP1"), (NCBI, "3815", "BAP1")], ["BAP1"], ["HGNC:950"], "present"),
+        ([(HGNC, "HGNC:1097", "BRAF"), (NCBI, "3845", "KRAS")], ["BRAF", "KRAS"], ["HGNC:1097", "HGNC:6407"],
+         "indeterminate"),
+        ([(HGNC, "BRAF", None)], ["BRAF"], [], "present"),
+        ([(NCBI, "999999999", "NEW1")], ["NEW1"], [], "present"),
+    ],
+)  # fmt: skip
+def test_a_gene_is_known_by_its_number_at_hgnc_or_ncbi(
+    codings: list[tuple[str, str, str | None]], genes: list[str], ids: list[str], polarity: str
+) -> None:
+    value = {"coding": [concept(*each)["coding"][0] for each in codings]}
+    found = only(facts(variant(part("48018-6", valueCodeableConcept=value))), "variant")
+    assert (found["genes"], found["gene_ids"], found["polarity"]) == (genes, ids, polarity)
+
+
+def test_the_table_of_genes_is_consistent() -> None:
+    known = by_number()
+    of_hgnc = {gene.symbol: key for key, gene in known.items() if key.startswith("hgnc|")}
+    assert len(of_hgnc) == len([key for key in known if key.startswith("hgnc|")])
+    assert {known[f"entrez|{number}"].symbol for number in (673, 1956, 3845, 2064, 7157)} == {
+        "BRAF", "EGFR", "KRAS", "ERBB2", "TP53"
+    }  # fmt: skip
+    assert all(symbol_of(symbol) == symbol for symbol in symbols() - {"TTF1"})

@@ -21,6 +21,7 @@ from spv_platform.errors import UsageError
 from spv_platform.trials import oncotree
 from spv_platform.trials.matchminer.words import CALLS, GAINS, POLARITY, REPAIR, SIGNATURES, YES_NO
 from spv_platform.trials.model import INTERGENIC
+from spv_platform.trials.terms import current_gene
 from spv_platform.view.schema import SCHEMA
 
 _Record = dict[str, Any]
@@ -175,7 +176,7 @@ def _genomic(record: _Record, where: str) -> Iterator[_Record]:
         for genes in _partners(record):
             yield stated | {"alteration": "fusion", "genes": genes, "value_text": _text(record, _COMMENT) or None}
         return
-    gene = _text(record, "HARMONIZED_HUGO_SYMBOL")
+    gene = current_gene(_text(record, "HARMONIZED_HUGO_SYMBOL"))
     alteration = "mutation"
     if category == "CNV":
         call = CALLS.get(_text(record, "CNV_CALL").lower())
@@ -191,10 +192,10 @@ def _partners(record: _Record) -> Iterator[list[str]]:
     """The genes of a structural variant; of an old report in words, each gene that it names, its partner unknown."""
     left, right = _text(record, "HARMONIZED_LEFT_PARTNER_GENE"), _text(record, "HARMONIZED_RIGHT_PARTNER_GENE")
     if left or right:
-        yield [left or INTERGENIC, right or INTERGENIC]
+        yield [current_gene(left) or INTERGENIC, current_gene(right) or INTERGENIC]
         return
     for gene in dict.fromkeys(_GENE_WORD.findall(_text(record, _COMMENT))):
-        yield [gene]
+        yield [current_gene(gene)]
 
 
 def _repair(record: _Record) -> Iterator[_Record]:
