@@ -19,7 +19,7 @@ from spv_platform.ledger.db import today
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared
-from spv_platform.pipeline.staged import scan_staged
+from spv_platform.pipeline.staged import staged_rows
 from spv_platform.quality import candidate_approvals, candidate_view, staged_batch
 from spv_platform.quality.expectations import Judgement, Suite, UnevaluableError, judge
 
@@ -83,7 +83,7 @@ def pass_staged_gate(platform: Platform, holding: Holding) -> GateReport:
     claim = holding.claim
     with platform.db.transaction() as cur:
         day = today(cur)
-    scans = scan_staged(platform, claim, list(_BY_NAME))
+    scans = {name: rows.lazy() for name, rows in staged_rows(platform, holding).items()}
     frames = pl.collect_all([staged_batch.measure(_BY_NAME[name], scan, day) for name, scan in scans.items()])
     rows = pl.concat(frames) if frames else pl.DataFrame()
     feeds = _feeds(platform, holding, rows)

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from spv_platform.lake.spec import RESOURCE_KEY
 from spv_platform.lake.winners import versions, winners
+from spv_platform.view.order import sort_rows
 from spv_platform.view.rows import fact_rows
 from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
 
@@ -31,8 +32,8 @@ _KEY = list(RESOURCE_KEY)
 _VERSION = [name for name in VERSION_COLUMNS if name != "patient_id"]
 #: What a state is sorted by; the lists come last because most facts differ before.
 _ORDER = sorted(SCHEMA, key=lambda name: (isinstance(SCHEMA[name], pl.List), list(SCHEMA).index(name)))
-#: What most facts differ in already: few resources have several facts.
-_FIRST = ["patient_id", "source", "resource_type", "resource_id"]
+#: So many of them name the resource, and few resources have several facts.
+_FIRST = 4
 #: A dated version has no use for its landing, and the earlier ones that it may have had are not remembered.
 _PLACE = pl.when(~pl.col("versioned")).then("_landing_seq")
 
@@ -83,11 +84,7 @@ def _decided(facts: pl.DataFrame) -> list[pl.DataFrame]:
 def sort(facts: pl.DataFrame) -> pl.DataFrame:
     """The facts in canonical order, without repetitions."""
     further = [name for name in facts.columns if name not in SCHEMA]
-    ordered = facts.sort(_FIRST, nulls_last=True)
-    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _FIRST)
-    alone = ordered.select(begins & begins.shift(-1, fill_value=True)).to_series()
-    alike = ordered.filter(~alone).unique().sort([*_ORDER, *further], nulls_last=True)
-    return pl.concat([ordered.filter(alone), alike]).sort(_FIRST, nulls_last=True, maintain_order=True)
+    return sort_rows(facts, [*_ORDER, *further], _FIRST, distinct=True)
 
 
 def to_bytes(facts: pl.DataFrame) -> bytes:

@@ -6,9 +6,13 @@ view keeps differences visible: lists hold what every source says, with a pointe
 
 import polars as pl
 
+from spv_platform.view.order import sort_rows
 from spv_platform.view.tables import COLUMNS, FACT, IDENTIFIER, RECORD, TEXT, VARIANT
 
 _ENCOUNTERS_SHOWN = 5
+#: Columns in which facts of two resources differ: person, times, and what names the resource.
+_FIRST = 7
+_BY_SOURCE = ("identifier", "name", "address", "telecom")
 _ENDED = ("inactive", "resolved", "remission")
 _NO_MEDICATION = (":entered-in-error", ":not-taken", ":not-done", ":cancelled", ":declined", ":draft")
 
@@ -49,7 +53,7 @@ def patient_view(facts: pl.DataFrame) -> pl.DataFrame:
     schema = {column.name: column.dtype for column in COLUMNS}
     view = facts.select("person_id").unique().sort("person_id")
     facts = facts.filter(~pl.col("deleted")).with_columns(date="time")
-    ordered = facts.sort(*_order(facts), descending=_descending(facts), nulls_last=True)
+    ordered = sort_rows(facts, _order(facts), _FIRST, descending=("time_start", "known"))
     columns = [_records(facts), *_identity(ordered), *_shown(ordered), _encounters(ordered), _opted_out(ordered)]
     for column in columns:
         view = view.join(column, on="person_id", how="left")
@@ -72,10 +76,6 @@ def _order(facts: pl.DataFrame) -> list[str]:
     first = ["person_id", "time_start", "known"]
     rest = [name for name in facts.columns if name not in first]
     return [*first, *sorted(rest, key=lambda name: isinstance(facts.schema[name], pl.List))]
-
-
-def _descending(facts: pl.DataFrame) -> list[bool]:
-    return [name in ("time_start", "known") for name in _order(facts)]
 
 
 def _list_of(rows: pl.DataFrame, name: str, fields: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -113,7 +113,9 @@ def _records(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _identity(facts: pl.DataFrame) -> list[pl.DataFrame]:
-    by_source = facts.sort("person_id", "source", "patient_id", "value_text", maintain_order=True)
+    by_source = facts.filter(pl.col("kind").is_in(_BY_SOURCE)).sort(
+        "person_id", "source", "patient_id", "value_text", maintain_order=True
+    )
 
     def stated(kind: str, **fields: pl.Expr) -> pl.DataFrame:
         return by_source.filter(pl.col("kind") == kind).with_columns(**fields)
