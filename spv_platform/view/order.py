@@ -26,8 +26,10 @@ def sort_rows(
     begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in names)
     alone = ordered.select(begins & begins.shift(-1, fill_value=True)).to_series()
     alike = ordered.filter(~alone)
-    alike = alike.unique() if distinct else alike
-    alike = alike.sort(list(by), descending=[name in descending for name in by], nulls_last=True)
-    return pl.concat([ordered.filter(alone), alike]).sort(
+    compared = alike.unique() if distinct else alike
+    compared = compared.sort(list(by), descending=[name in descending for name in by], nulls_last=True)
+    if compared.equals(alike):
+        return ordered
+    return pl.concat([ordered.filter(alone), compared]).sort(
         names, descending=down, nulls_last=True, maintain_order=True
     )

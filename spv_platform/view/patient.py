@@ -38,6 +38,16 @@ _LISTS: dict[str, tuple[str, dict[str, pl.DataType], bool]] = {
     "latest_results": ("lab", FACT, True),
     "last_encounters": ("encounter", FACT, True),
 }
+#: What a column is of whom nothing is known, and every column. An expression takes longer to make than to evaluate.
+_NOTHING = {
+    column.name: pl.col(column.name).fill_null(pl.lit([], dtype=column.dtype))
+    for column in COLUMNS
+    if isinstance(column.dtype, pl.List)
+} | {
+    "encounter_count": pl.col("encounter_count").fill_null(0),
+    "opted_out": pl.col("opted_out").fill_null(value=False),
+}
+_AS_DESCRIBED = [pl.col(column.name).cast(column.dtype) for column in COLUMNS]
 
 
 def patient_view(facts: pl.DataFrame) -> pl.DataFrame:
@@ -50,32 +60,20 @@ def patient_view(facts: pl.DataFrame) -> pl.DataFrame:
         The columns of `view.tables.PATIENT_VIEW`, without its system columns, sorted by `person_id`. The same facts
         give the same frame whatever their order.
     """
-    schema = {column.name: column.dtype for column in COLUMNS}
     view = facts.select("person_id").unique().sort("person_id")
     facts = facts.filter(~pl.col("deleted")).with_columns(date="time")
     ordered = sort_rows(facts, _order(facts), _FIRST, descending=("time_start", "known"))
     columns = [_records(facts), *_identity(ordered), *_shown(ordered), _encounters(ordered), _opted_out(ordered)]
     for column in columns:
         view = view.join(column, on="person_id", how="left")
-    filled = {
-        name: pl.col(name).fill_null(pl.lit([], dtype=dtype))
-        for name, dtype in schema.items()
-        if isinstance(dtype, pl.List)
-    }
-    filled |= {
-        "encounter_count": pl.col("encounter_count").fill_null(0),
-        "opted_out": pl.col("opted_out").fill_null(False),
-    }
-    return (
-        view.with_columns(**filled).select(pl.col(name).cast(dtype) for name, dtype in schema.items()).sort("person_id")
-    )
+    return view.with_columns(**_NOTHING).select(_AS_DESCRIBED).sort("person_id")
 
 
 def _order(facts: pl.DataFrame) -> list[str]:
     """Latest first, then everything else, so that no tie is left to chance; lists last, they are slow to compare."""
     first = ["person_id", "time_start", "known"]
-    rest = [name for name in facts.columns if name not in first]
-    return [*first, *sorted(rest, key=lambda name: isinstance(facts.schema[name], pl.List))]
+    rest = {name: dtype for name, dtype in facts.schema.items() if name not in first}
+    return [*first, *sorted(rest, key=lambda name: isinstance(rest[name], pl.List))]
 
 
 def _list_of(rows: pl.DataFrame, name: str, fields: dict[str, pl.DataType]) -> pl.DataFrame:
