@@ -26,6 +26,7 @@ from spv_platform.trials.model import (
     Criterion,
     Diagnosis,
     Finding,
+    Lab,
     Node,
     Stage,
     Test,
@@ -302,6 +303,7 @@ class Matcher:
             _cohort(trial, cohort, registry.get(trial.trial)) for trial in trials for cohort in trial.cohorts
         ]
         self._questions = list(dict.fromkeys(question for each in self._cohorts for _, question in each.questions))
+        self._lab_codes = {code for test, _, _ in self._questions if isinstance(test, Lab) for code in test.codes}
 
     def evaluate(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date) -> Evaluation:
         """Match persons against all cohorts.
@@ -323,7 +325,7 @@ class Matcher:
         persons = persons.select("person_id", state=state)
         # what an opted-out person's record says is not looked at
         willing = persons.filter(pl.col("state") != 1).select("person_id")
-        ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
+        ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of, lab_codes=self._lab_codes)
         judged: dict[Question, Verdicts] = {}
         answers = {}
         for test, days, of in self._questions:

@@ -230,12 +230,28 @@ class Facts:
         usable: the facts that count, with `row`, `person`, `start`, `end` beside the columns of the view.
     """
 
-    def __init__(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date, *, later: bool = False) -> None:
-        """`later`: facts after the day of evaluation count too."""
+    def __init__(
+        self,
+        persons: pl.DataFrame,
+        facts: pl.DataFrame,
+        as_of: date,
+        *,
+        later: bool = False,
+        lab_codes: Iterable[str] | None = None,
+    ) -> None:
+        """Make facts ready.
+
+        Args:
+            persons: `person_id`.
+            facts: of the persons.
+            as_of: the day of evaluation.
+            later: facts after the day of evaluation count too.
+            lab_codes: of the laboratory results that are asked for, as criteria name them; None: of all.
+        """
         self.as_of = as_of
         self.persons = persons.height
         self.horizon = datetime.combine(as_of + timedelta(days=1), time.min)
-        facts = _of_specimens(facts)
+        facts = _of_specimens(facts if lab_codes is None else _asked(facts, lab_codes))
         numbers = persons.select("person_id").with_row_index("person")
         end = pl.col("time_end").fill_null(self.horizon)
         usable = (
@@ -303,6 +319,21 @@ class Facts:
         return datetime.combine(self.as_of - timedelta(days=days), time.min)
 
 
+def _asked(facts: pl.DataFrame, lab_codes: Iterable[str]) -> pl.DataFrame:
+    """The facts without the laboratory results that nobody asks for: most facts of a record are such."""
+    lab = pl.col("kind") == "lab"
+    known = facts.filter(lab).select(pl.col("codes").explode().unique().drop_nulls())
+    folded = {fold_code(code) for code in lab_codes}
+    beginnings = tuple(code[:-1] for code in folded if code.endswith("*"))
+    found = [
+        code
+        for code, named in known.with_columns(named=_named(pl.col("codes"))).iter_rows()
+        if fold_code(named) in folded or fold_code(named).startswith(beginnings)
+    ]
+    asked = pl.col("codes").list.eval(pl.element().is_in(found)).list.any().fill_null(value=False)
+    return facts.filter(~lab | asked)
+
+
 def _of_specimens(facts: pl.DataFrame) -> pl.DataFrame:
     """Facts with `liquid`: whether they come from what a tumour sheds; undated ones get the time of their specimen."""
     specimens = facts.filter(pl.col("kind") == "specimen")
@@ -347,10 +378,14 @@ _ORDER = ("person", "start", "kind", "source", "resource_type", "source_object",
 
 def _codes() -> pl.Expr:
     """The codes, their systems under the names that criteria use."""
-    code = pl.element().str.replace("/|", "|", literal=True)
+    return pl.col("codes").list.eval(_named(pl.element()))
+
+
+def _named(code: pl.Expr) -> pl.Expr:
+    code = code.str.replace("/|", "|", literal=True)
     for other, name in OTHER_NAMES.items():
         code = code.str.replace(f"{other}|", f"{name}|", literal=True)
-    return pl.col("codes").list.eval(code)
+    return code
 
 
 @lru_cache(maxsize=4)
