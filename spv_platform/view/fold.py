@@ -14,7 +14,7 @@ A fold has to give the same state for any order, repetition and chunking of vers
   must bring the version to the other records with `facts.displaced`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -94,7 +94,7 @@ def to_bytes(facts: pl.DataFrame) -> bytes:
     presence of a validity bitmap depend on how a frame came about.
     """
     ordered = sort(facts.select(list(SCHEMA)))
-    return _encode(_values(ordered), 0, ordered.height)
+    return _documents(ordered, [ordered.height])[0]
 
 
 def from_bytes(document: bytes) -> pl.DataFrame:
@@ -105,15 +105,9 @@ def from_bytes(document: bytes) -> pl.DataFrame:
 def pack(facts: pl.DataFrame) -> dict[tuple[str, str], bytes]:
     """One document per record, by (source, patient id)."""
     ordered = sort(facts.select(list(SCHEMA)))
-    runs = ordered.select(record=pl.struct("source", "patient_id").rle_id()).group_by("record", maintain_order=True)
-    columns = _values(ordered)
-    documents: dict[tuple[str, str], bytes] = {}
-    start = 0
-    for _, height in runs.len().iter_rows():
-        record = (columns["source"][start], columns["patient_id"][start])
-        documents[record] = _encode(columns, start, start + height)
-        start += height
-    return documents
+    runs = ordered.select(record=pl.struct("source", "patient_id").rle()).unnest("record")
+    documents = _documents(ordered, runs["len"].to_list())
+    return dict(zip(runs["value"].struct.unnest().iter_rows(), documents, strict=True))
 
 
 def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
@@ -126,15 +120,20 @@ def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
     return pl.DataFrame([_series(name, column) for name, column in columns.items()])
 
 
-def _values(ordered: pl.DataFrame) -> dict[str, list[Any]]:
-    stated = [column for column in ordered if column.null_count() < ordered.height]
-    return {column.name: column.to_physical().to_list() for column in stated}
-
-
-def _encode(columns: dict[str, list[Any]], start: int, end: int) -> bytes:
-    slices = ((name, values[start:end]) for name, values in columns.items())
-    stated = {name: values for name, values in slices if any(value is not None for value in values)}
-    return msgspec.msgpack.encode((end - start, stated))
+def _documents(ordered: pl.DataFrame, heights: Sequence[int]) -> list[bytes]:
+    """One document for each so many rows."""
+    stated: list[dict[str, msgspec.Raw]] = [{} for _ in heights]
+    # Column by column: all values of a batch at once are millions of objects.
+    for column in ordered:
+        if column.null_count() == ordered.height:
+            continue
+        values, start = column.to_physical().to_list(), 0
+        for document, height in zip(stated, heights, strict=True):
+            of_document = values[start : start + height]
+            start += height
+            if any(value is not None for value in of_document):
+                document[column.name] = msgspec.Raw(msgspec.msgpack.encode(of_document))
+    return [msgspec.msgpack.encode(each) for each in zip(heights, stated, strict=True)]
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
