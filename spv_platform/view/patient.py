@@ -13,6 +13,8 @@ _ENCOUNTERS_SHOWN = 5
 #: Columns in which facts of two resources differ: person, times, and what names the resource.
 _FIRST = 7
 _BY_SOURCE = ("identifier", "name", "address", "telecom")
+#: What a result is one of: its first code, else its words.
+_TEST = pl.coalesce(pl.col("codes").list.first(), "display", "resource_id")
 _ENDED = ("inactive", "resolved", "remission")
 _NO_MEDICATION = (":entered-in-error", ":not-taken", ":not-done", ":cancelled", ":declined", ":draft")
 
@@ -62,7 +64,7 @@ def patient_view(facts: pl.DataFrame) -> pl.DataFrame:
     """
     view = facts.select("person_id").unique().sort("person_id")
     facts = facts.filter(~pl.col("deleted")).with_columns(date="time")
-    ordered = sort_rows(facts, _order(facts), _FIRST, descending=("time_start", "known"))
+    ordered = sort_rows(_without_earlier_results(facts), _order(facts), _FIRST, descending=("time_start", "known"))
     columns = [_records(facts), *_identity(ordered), *_shown(ordered), _encounters(ordered), _opted_out(ordered)]
     for column in columns:
         view = view.join(column, on="person_id", how="left")
@@ -97,10 +99,17 @@ def _shown(facts: pl.DataFrame) -> list[pl.DataFrame]:
     return lists
 
 
+def _without_earlier_results(facts: pl.DataFrame) -> pl.DataFrame:
+    """The facts without results that are not shown since a later one of the same test is: most facts are such."""
+    result = pl.col("kind") == "lab"
+    results = facts.filter(result & pl.col("usable"))
+    newest = pl.col("time_start").max().over("person_id", _TEST)
+    return pl.concat([facts.filter(~result), results.filter((pl.col("time_start") == newest) | newest.is_null())])
+
+
 def _latest(results: pl.DataFrame) -> pl.DataFrame:
-    """The first of each test of a person; a test is its first code, else its words."""
-    test = pl.coalesce(pl.col("codes").list.first(), "display", "resource_id")
-    return results.with_columns(_test=test).unique(["person_id", "_test"], keep="first", maintain_order=True)
+    """The first of each test of a person."""
+    return results.with_columns(_test=_TEST).unique(["person_id", "_test"], keep="first", maintain_order=True)
 
 
 def _records(facts: pl.DataFrame) -> pl.DataFrame:
