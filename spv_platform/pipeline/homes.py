@@ -88,4 +88,3 @@ def _open(keys: TenantKeys, tenant: str, found: homes.Pairs) -> pl.DataFrame:
 
 def _place(tenant: str, seq: int, part: int) -> bytes:
     return f"homes {tenant} {seq} {part}".encode()
-
