@@ -22,7 +22,7 @@ def sort_rows(
     """
     names = list(by[:first])
     down = [name in descending for name in names]
-    ordered = rows.sort(names, descending=down, nulls_last=True)
+    ordered = rows.sort(names, descending=down, nulls_last=True, maintain_order=True)
     begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in names)
     alone = ordered.select(begins & begins.shift(-1, fill_value=True)).to_series()
     alike = ordered.filter(~alone)
