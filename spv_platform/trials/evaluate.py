@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from spv_platform.trials.describe import describe, evidence_summary
-from spv_platform.trials.evidence import Facts, Verdicts
+from spv_platform.trials.evidence import Facts, Verdicts, is_asked
 from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array, Combined, combine, first_against, value_of
 from spv_platform.trials.leaves import judge
 from spv_platform.trials.model import (
@@ -318,14 +318,16 @@ class Matcher:
         """
         if persons["person_id"].is_duplicated().any():
             raise ValueError("a person_id stands twice")
-        facts = facts.filter(pl.col("usable").fill_null(False), ~pl.col("deleted").fill_null(False))
+        facts = facts.filter(
+            pl.col("usable").fill_null(False), ~pl.col("deleted").fill_null(False), is_asked(facts, self._lab_codes)
+        )
         # who does not say is taken to refuse
         opted_out = pl.col("opted_out").fill_null(True) | _states("opt_out", facts, date.max)
         state = pl.when(opted_out).then(1).when(_states("deceased", facts, as_of)).then(2).otherwise(0).cast(pl.UInt8)
         persons = persons.select("person_id", state=state)
         # what an opted-out person's record says is not looked at
         willing = persons.filter(pl.col("state") != 1).select("person_id")
-        ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of, lab_codes=self._lab_codes)
+        ready = Facts(persons, facts.join(willing, on="person_id", how="semi"), as_of)
         judged: dict[Question, Verdicts] = {}
         answers = {}
         for test, days, of in self._questions:

@@ -230,28 +230,12 @@ class Facts:
         usable: the facts that count, with `row`, `person`, `start`, `end` beside the columns of the view.
     """
 
-    def __init__(
-        self,
-        persons: pl.DataFrame,
-        facts: pl.DataFrame,
-        as_of: date,
-        *,
-        later: bool = False,
-        lab_codes: Iterable[str] | None = None,
-    ) -> None:
-        """Make facts ready.
-
-        Args:
-            persons: `person_id`.
-            facts: of the persons.
-            as_of: the day of evaluation.
-            later: facts after the day of evaluation count too.
-            lab_codes: of the laboratory results that are asked for, as criteria name them; None: of all.
-        """
+    def __init__(self, persons: pl.DataFrame, facts: pl.DataFrame, as_of: date, *, later: bool = False) -> None:
+        """`later`: facts after the day of evaluation count too."""
         self.as_of = as_of
         self.persons = persons.height
         self.horizon = datetime.combine(as_of + timedelta(days=1), time.min)
-        facts = _of_specimens(facts if lab_codes is None else _asked(facts, lab_codes))
+        facts = _of_specimens(facts)
         numbers = persons.select("person_id").with_row_index("person")
         end = pl.col("time_end").fill_null(self.horizon)
         usable = (
@@ -319,10 +303,15 @@ class Facts:
         return datetime.combine(self.as_of - timedelta(days=days), time.min)
 
 
-def _asked(facts: pl.DataFrame, lab_codes: Iterable[str]) -> pl.DataFrame:
-    """The facts without the laboratory results that nobody asks for: most facts of a record are such."""
+def is_asked(facts: pl.DataFrame, lab_codes: Iterable[str]) -> pl.Expr:
+    """Whether a fact is anything but a laboratory result that nobody asks for: most facts of a record are such.
+
+    Args:
+        facts: of which it is asked.
+        lab_codes: as criteria name them.
+    """
     lab = pl.col("kind") == "lab"
-    known = facts.filter(lab).select(pl.col("codes").explode().unique().drop_nulls())
+    known = facts.select(pl.col("codes").filter(lab).explode().unique().drop_nulls())
     folded = {fold_code(code) for code in lab_codes}
     beginnings = tuple(code[:-1] for code in folded if code.endswith("*"))
     found = [
@@ -330,8 +319,7 @@ def _asked(facts: pl.DataFrame, lab_codes: Iterable[str]) -> pl.DataFrame:
         for code, named in known.with_columns(named=_named(pl.col("codes"))).iter_rows()
         if fold_code(named) in folded or fold_code(named).startswith(beginnings)
     ]
-    asked = pl.col("codes").list.eval(pl.element().is_in(found)).list.any().fill_null(value=False)
-    return facts.filter(~lab | asked)
+    return ~lab | pl.col("codes").list.eval(pl.element().is_in(found)).list.any().fill_null(value=False)
 
 
 def _of_specimens(facts: pl.DataFrame) -> pl.DataFrame:
