@@ -17,6 +17,8 @@ from spv_platform.pipeline.platform import Platform
 from spv_platform.reasons import REASONS
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from spv_platform.pipeline.prepared import Prepared
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class Holding:
     claim: Claim
     heartbeat: Heartbeat
     token: Token | None = None
+    #: The staged rows between their gate and the fold.
+    staged: "dict[str, pl.DataFrame] | None" = None
     prepared: "Prepared | None" = None
     #: The candidates whose views have passed their gate.
     judged: "Prepared | None" = None

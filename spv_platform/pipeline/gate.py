@@ -19,7 +19,7 @@ from spv_platform.ledger.db import today
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared
-from spv_platform.pipeline.staged import scan_staged
+from spv_platform.pipeline.staged import staged_rows
 from spv_platform.quality import candidate_approvals, candidate_view, staged_batch
 from spv_platform.quality.expectations import Judgement, Suite, UnevaluableError, judge
 
@@ -84,13 +84,13 @@ def pass_staged_gate(platform: Platform, holding: Holding) -> GateReport:
     with platform.db.transaction() as cur:
         # where the tenant is, a day may have begun that has not in UTC, by which senders may write
         day = max(today(cur), tenants.zone_and_day(cur, claim.tenant)[1])
-    scans = scan_staged(platform, claim, list(_BY_NAME))
-    frames = pl.collect_all([staged_batch.measure(_BY_NAME[name], scan, day) for name, scan in scans.items()])
+    staged = staged_rows(platform, holding)
+    frames = [staged_batch.measure(_BY_NAME[name], table, day) for name, table in staged.items()]
     rows = pl.concat(frames) if frames else pl.DataFrame()
     feeds = _feeds(platform, holding, rows)
     report = _judged(staged_batch.GATE, rows.height, (staged_batch.ROWS, rows), (staged_batch.FEEDS, feeds))
     places = {
-        item.column: _places(scans, item.column, day) for item in report.failed if item.column in staged_batch.MEASURES
+        item.column: _places(staged, item.column, day) for item in report.failed if item.column in staged_batch.MEASURES
     }
     report = _settled(platform, holding, replace(report, places=places))
     with platform.db.transaction() as cur:
@@ -162,6 +162,8 @@ def _feeds(platform: Platform, holding: Holding, rows: pl.DataFrame) -> pl.DataF
     return pl.DataFrame(found, schema=names, orient="row")
 
 
-def _places(scans: dict[str, pl.LazyFrame], measure: str, day: date) -> dict[str, int]:
-    counts = pl.collect_all([staged_batch.places(_BY_NAME[name], scan, day, measure) for name, scan in scans.items()])
-    return {place: int(count) for frame in counts for place, count in frame.row(0, named=True).items() if count}
+def _places(staged: dict[str, pl.DataFrame], measure: str, day: date) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, rows in staged.items():
+        found |= staged_batch.places(_BY_NAME[name], rows, day, measure)
+    return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 
+import numpy as np
 import polars as pl
 
 from spv_platform.envelope.keys import TenantKeys, mac, open_state, seal_state
@@ -57,12 +58,15 @@ def known(platform: Platform, tenant: str) -> pl.DataFrame:
 def pairs_of(keys: TenantKeys, rows: pl.DataFrame) -> pl.DataFrame:
     """The distinct keys and patients of rows, with the numbers `key` and `home`; `home` is null without a patient."""
     distinct = rows.select(*RESOURCE_KEY, "patient_id").unique()
+    texts = distinct.select(pl.concat_str(RESOURCE_KEY, separator="\x1f").cast(pl.Binary)).to_series()
     # A loop over the keys: hashing with a key has no vectorised form.
-    numbers = [_number(keys, parts) for parts in distinct.select(RESOURCE_KEY).iter_rows()]
+    hashed = b"".join(
+        [blake2b(text, key=keys.index, digest_size=8, person=b"resource home").digest() for text in texts.to_list()]
+    )
     records = distinct.select("source", "patient_id").drop_nulls().unique()
     begin = [record_id(lambda *parts: mac(keys.index, *parts), *pair)[:BEGINNING] for pair in records.iter_rows()]
     records = records.with_columns(home=pl.Series([int.from_bytes(each) for each in begin], dtype=pl.UInt64))
-    return distinct.with_columns(key=pl.Series(numbers, dtype=pl.UInt64)).join(
+    return distinct.with_columns(key=pl.Series(np.frombuffer(hashed, ">u8").astype(np.uint64))).join(
         records, on=["source", "patient_id"], how="left"
     )
 
@@ -84,8 +88,3 @@ def _open(keys: TenantKeys, tenant: str, found: homes.Pairs) -> pl.DataFrame:
 
 def _place(tenant: str, seq: int, part: int) -> bytes:
     return f"homes {tenant} {seq} {part}".encode()
-
-
-def _number(keys: TenantKeys, parts: tuple[str, ...]) -> int:
-    text = "\x1f".join(parts).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(text, key=keys.index, digest_size=8, person=b"resource home").digest())

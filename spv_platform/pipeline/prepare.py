@@ -7,7 +7,6 @@ that a reader sees.
 import polars as pl
 
 from spv_platform.lake.stage import stage_all
-from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import batches, records
 from spv_platform.ledger.leases import Token
 from spv_platform.pipeline import homes
@@ -21,7 +20,7 @@ from spv_platform.pipeline.prepared import Prepared
 from spv_platform.pipeline.reading import TenantReader, reader
 from spv_platform.pipeline.slices import slice_of
 from spv_platform.pipeline.stage import stage_batch
-from spv_platform.pipeline.staged import read_staged
+from spv_platform.pipeline.staged import staged_rows
 from spv_platform.pipeline.states import States
 from spv_platform.pipeline.unowned import find_elsewhere
 from spv_platform.pipeline.whole import prepare_whole
@@ -50,7 +49,7 @@ def prepare(platform: Platform, holding: Holding) -> Prepared:
 
 def _prepare_load(platform: Platform, holding: Holding, token: Token, published: TenantReader) -> Prepared:
     claim, seq, keys = holding.claim, published.seq + 1, platform.tenant_keys(holding.claim.tenant)
-    staged = read_staged(platform, claim, [table.name for table in TABLES])
+    staged, holding.staged = staged_rows(platform, holding), None
     tables = bearing(staged)
     elsewhere = find_elsewhere(platform, published, tables)
     states = States(platform, claim.tenant)

@@ -1,28 +1,35 @@
 """Reading the staged files of a batch back."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import polars as pl
 
+from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import publications
-from spv_platform.ledger.batches import Claim
+from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 
+_NAMES = frozenset(table.name for table in TABLES)
 
-def scan_staged(platform: Platform, claim: Claim, tables: Sequence[str]) -> dict[str, pl.LazyFrame]:
-    """The staged rows of the batch's current attempt, by table, not read yet; tables without rows are left out."""
+
+def staged_rows(platform: Platform, holding: Holding) -> dict[str, pl.DataFrame]:
+    """The staged rows of the batch's current attempt, by resource table; tables without rows are left out.
+
+    They are kept with the holding, so that gate and fold read them once; whoever needs them last takes them away.
+    """
+    if holding.staged is None:
+        holding.staged = _read(platform, holding)
+    return holding.staged
+
+
+def _read(platform: Platform, holding: Holding) -> dict[str, pl.DataFrame]:
+    claim = holding.claim
     with platform.db.transaction() as cur:
         files = publications.staged_files(cur, claim.batch_id, claim.attempt)
     paths: dict[str, list[str]] = defaultdict(list)
     for file in files:
-        if file.table in tables:
+        if file.table in _NAMES:
             paths[file.table].append(platform.lake.url(claim.tenant, "log", file.table, file.path))
     options = platform.lake.storage_options(claim.tenant)
-    return {table: pl.scan_parquet(urls, storage_options=options) for table, urls in paths.items()}
-
-
-def read_staged(platform: Platform, claim: Claim, tables: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """The same, read."""
-    scans = scan_staged(platform, claim, tables)
-    return dict(zip(scans, pl.collect_all(scans.values()), strict=True))
+    scans = [pl.scan_parquet(urls, storage_options=options) for urls in paths.values()]
+    return dict(zip(paths, pl.collect_all(scans), strict=True))

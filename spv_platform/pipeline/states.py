@@ -47,7 +47,8 @@ class States:
         place = ["source", "patient_id"]
         records_of = facts.select(place).unique()
         names = [record_id(self._mac, *pair).hex() for pair in records_of.iter_rows()]
-        return facts.join(records_of.with_columns(record=pl.Series(names, dtype=pl.String)), on=place)
+        named = records_of.with_columns(record=pl.Series(names, dtype=pl.String))
+        return facts.join(named, on=place, how="left", maintain_order="left")
 
     def load(self, names: Iterable[str]) -> pl.DataFrame:
         """Facts of those of the records that the ledger knows."""

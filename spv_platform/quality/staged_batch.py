@@ -93,17 +93,26 @@ MEASURES: dict[str, _Falls] = {
 }
 
 
-def measure(table: Table, rows: pl.LazyFrame, today: date) -> pl.LazyFrame:
+def measure(table: Table, rows: pl.DataFrame, today: date) -> pl.DataFrame:
     """The columns that `ROWS` judges, of one table's staged rows, and `open_references`, which wait for a target."""
-    measures = {name: _total(list(_falls(falls, table, today).values())) for name, falls in MEASURES.items()}
-    gender = pl.col("gender") if any(column.name == "gender" for column in table.columns) else pl.lit(None, pl.String)
-    return rows.select(*_KEPT, gender=gender, **measures, open_references=_total(_open_ends(table)))
+    stated = _stated(table, rows)
+    measures = {name: _total(list(_falls(falls, stated, today).values())) for name, falls in MEASURES.items()}
+    gender = pl.col("gender") if any(column.name == "gender" for column in stated) else pl.lit(None, pl.String)
+    return rows.select(*_KEPT, gender=gender, **measures, open_references=_total(_open_ends(stated)))
 
 
-def places(table: Table, rows: pl.LazyFrame, today: date, name: str) -> pl.LazyFrame:
-    """One row: in each column of the table, how many rows fall short by a measure."""
-    falls = _falls(MEASURES[name], table, today)
-    return rows.select(**{f"{table.name}.{column}": expr.sum() for column, expr in falls.items()})
+def places(table: Table, rows: pl.DataFrame, today: date, name: str) -> dict[str, int]:
+    """In which columns of the table how many rows fall short by a measure; columns in which none does are left out."""
+    falls = _falls(MEASURES[name], _stated(table, rows), today)
+    counts = rows.select(**{f"{table.name}.{column}": expr.sum() for column, expr in falls.items()})
+    return {place: int(count[0]) for place, count in counts.to_dict(as_series=False).items() if count[0]}
+
+
+def _stated(table: Table, rows: pl.DataFrame) -> list[Column]:
+    """The columns that have a value in some row: most have none, and nothing falls short in them."""
+    return [
+        column for column in table.columns if any(rows[name].null_count() < rows.height for name in column.physical)
+    ]
 
 
 def _rows() -> "list[Expectation]":
@@ -139,14 +148,14 @@ ROWS = Suite("staged_rows", _rows)
 FEEDS = Suite("staged_feeds", _feeds)
 
 
-def _falls(falls: _Falls, table: Table, today: date) -> dict[str, pl.Expr]:
-    found = {column.name: falls(column, today) for column in table.columns}
+def _falls(falls: _Falls, columns: list[Column], today: date) -> dict[str, pl.Expr]:
+    found = {column.name: falls(column, today) for column in columns}
     return {name: expr.fill_null(value=False) for name, expr in found.items() if expr is not None}
 
 
-def _open_ends(table: Table) -> list[pl.Expr]:
+def _open_ends(columns: list[Column]) -> list[pl.Expr]:
     found = []
-    for column in table.columns:
+    for column in columns:
         if column.type == "reference":
             open_ = pl.col(f"{column.name}_how").is_in(list(OPEN_ENDS)) & pl.col(f"{column.name}_key").is_null()
             found.append(open_.fill_null(value=False))

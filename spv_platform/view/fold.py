@@ -14,7 +14,7 @@ A fold has to give the same state for any order, repetition and chunking of vers
   must bring the version to the other records with `facts.displaced`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from spv_platform.lake.spec import RESOURCE_KEY
 from spv_platform.lake.winners import versions, winners
+from spv_platform.view.order import sort_rows
 from spv_platform.view.rows import fact_rows
 from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
 
@@ -31,6 +32,10 @@ _KEY = list(RESOURCE_KEY)
 _VERSION = [name for name in VERSION_COLUMNS if name != "patient_id"]
 #: What a state is sorted by; the lists come last because most facts differ before.
 _ORDER = sorted(SCHEMA, key=lambda name: (isinstance(SCHEMA[name], pl.List), list(SCHEMA).index(name)))
+#: So many of them name the resource, and few resources have several facts.
+_FIRST = 4
+#: A dated version has no use for its landing, and the earlier ones that it may have had are not remembered.
+_PLACE = pl.when(~pl.col("versioned")).then("_landing_seq")
 
 
 def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -45,10 +50,26 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
         Facts of the same columns, distinct and sorted. Every version that counts is there in every record that it
         or another version of its resource names. `_landing_seq` is that of its first landing, null if dated.
     """
-    both = pl.concat([old, new], how="diagonal_relaxed").unique()
+    both = pl.concat([old, new], how="diagonal_relaxed")
     if both.is_empty():
         return both
     facts = both.with_columns(kind=pl.coalesce("held_kind", "kind"), held_kind=pl.lit(None, pl.String))
+    contested = _contested(facts)
+    settled = facts.join(contested, on=_KEY, how="anti").with_columns(_landing_seq=_PLACE)
+    return sort(pl.concat([settled, *_decided(facts.join(contested, on=_KEY, how="semi"))]))
+
+
+def _contested(facts: pl.DataFrame) -> pl.DataFrame:
+    """The keys of resources of which there is more than one version with something to say: few, and slow to decide."""
+    distinct = facts.select(*VERSION_COLUMNS, silent=pl.col("kind") == "none").unique()
+    several = pl.struct(_KEY).is_duplicated()
+    return distinct.filter(several | pl.col("silent")).select(_KEY).unique()
+
+
+def _decided(facts: pl.DataFrame) -> list[pl.DataFrame]:
+    """What the winning versions of these facts say, and the losing ones that may win yet."""
+    if facts.is_empty():
+        return []
     distinct = facts.select(_VERSION).unique().lazy()
     winning = winners(distinct, keep_deleted=True).drop("decided_by").collect()
     undated = winning.filter(~pl.col("versioned")).select(_KEY)
@@ -57,14 +78,13 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
         .join(winning.lazy(), on=[*_KEY, "digest"], how="anti")
         .collect()
     )
-    told = [_told(facts, winning), _told(facts, held).with_columns(held_kind="kind", kind=pl.lit("none"))]
-    return sort(pl.concat(told))
+    return [_told(facts, winning), _told(facts, held).with_columns(held_kind="kind", kind=pl.lit("none"))]
 
 
 def sort(facts: pl.DataFrame) -> pl.DataFrame:
     """The facts in canonical order, without repetitions."""
     further = [name for name in facts.columns if name not in SCHEMA]
-    return facts.unique().sort([*_ORDER, *further], nulls_last=True)
+    return sort_rows(facts, [*_ORDER, *further], _FIRST, distinct=True)
 
 
 def to_bytes(facts: pl.DataFrame) -> bytes:
@@ -74,7 +94,7 @@ def to_bytes(facts: pl.DataFrame) -> bytes:
     presence of a validity bitmap depend on how a frame came about.
     """
     ordered = sort(facts.select(list(SCHEMA)))
-    return _encode(_values(ordered), 0, ordered.height)
+    return _documents(ordered, [ordered.height])[0]
 
 
 def from_bytes(document: bytes) -> pl.DataFrame:
@@ -84,16 +104,10 @@ def from_bytes(document: bytes) -> pl.DataFrame:
 
 def pack(facts: pl.DataFrame) -> dict[tuple[str, str], bytes]:
     """One document per record, by (source, patient id)."""
-    ordered = sort(facts.select(list(SCHEMA))).sort("source", "patient_id", maintain_order=True)
-    runs = ordered.select(record=pl.struct("source", "patient_id").rle_id()).group_by("record", maintain_order=True)
-    columns = _values(ordered)
-    documents: dict[tuple[str, str], bytes] = {}
-    start = 0
-    for _, height in runs.len().iter_rows():
-        record = (columns["source"][start], columns["patient_id"][start])
-        documents[record] = _encode(columns, start, start + height)
-        start += height
-    return documents
+    ordered = sort(facts.select(list(SCHEMA)))
+    runs = ordered.select(record=pl.struct("source", "patient_id").rle()).unnest("record")
+    documents = _documents(ordered, runs["len"].to_list())
+    return dict(zip(runs["value"].struct.unnest().iter_rows(), documents, strict=True))
 
 
 def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
@@ -106,14 +120,20 @@ def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
     return pl.DataFrame([_series(name, column) for name, column in columns.items()])
 
 
-def _values(ordered: pl.DataFrame) -> dict[str, list[Any]]:
-    return {column.name: column.to_list() for column in ordered.with_columns(pl.col(pl.Datetime).to_physical())}
-
-
-def _encode(columns: dict[str, list[Any]], start: int, end: int) -> bytes:
-    slices = ((name, values[start:end]) for name, values in columns.items())
-    stated = {name: values for name, values in slices if any(value is not None for value in values)}
-    return msgspec.msgpack.encode((end - start, stated))
+def _documents(ordered: pl.DataFrame, heights: Sequence[int]) -> list[bytes]:
+    """One document for each so many rows."""
+    stated: list[dict[str, msgspec.Raw]] = [{} for _ in heights]
+    # Column by column: all values of a batch at once are millions of objects.
+    for column in ordered:
+        if column.null_count() == ordered.height:
+            continue
+        values, start = column.to_physical().to_list(), 0
+        for document, height in zip(stated, heights, strict=True):
+            of_document = values[start : start + height]
+            start += height
+            if any(value is not None for value in of_document):
+                document[column.name] = msgspec.Raw(msgspec.msgpack.encode(of_document))
+    return [msgspec.msgpack.encode(each) for each in zip(heights, stated, strict=True)]
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
@@ -132,9 +152,7 @@ def _told(facts: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
 
     To the records that they name themselves, their facts; to the others, that they are there: one fact of kind `none`.
     """
-    # A version's row has the place of its first landing, which may be another row's. A dated version has no use for
-    # one, and the earlier landings that it may have had are not remembered.
-    place = pl.when(~pl.col("versioned")).then("_landing_seq")
+    # A version's row has the place of its first landing, which may be another row's.
     row = [name for name in _VERSION if name != "_landing_seq"]
     said = facts.filter(pl.col("kind") != "none").drop("_landing_seq")
     found = said.join(chosen, on=row, nulls_equal=True).select(facts.columns)
@@ -142,4 +160,4 @@ def _told(facts: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     named = facts.select(*_KEY, "patient_id", *further).unique()
     silent = named.join(chosen, on=_KEY).join(found, on=[*_KEY, "digest", "patient_id"], how="anti")
     told = fact_rows(silent, "none", usable=pl.lit(False)).with_columns(silent.select(further))
-    return pl.concat([found, told.select(facts.columns)]).with_columns(_landing_seq=place)
+    return pl.concat([found, told.select(facts.columns)]).with_columns(_landing_seq=_PLACE)

@@ -129,28 +129,42 @@ def _absent_conditions(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def polarity(words: pl.Expr) -> pl.Expr:
-    """present, absent or indeterminate: by the value's codes, its words, yes or no, and the interpretation.
+def _with_polarity(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with `_words` and `_polarity`: present, absent or indeterminate.
 
-    What contradicts itself is indeterminate.
+    By the value's codes, its words, yes or no, and the interpretation; what contradicts itself is indeterminate.
     """
-    word = _word(words)
+    words = pl.coalesce(display("value_concept"), "value_concept_text", "value_string")
+
+    def meaning(list_: str) -> pl.Expr:
+        return pl.col("_word").replace_strict(table(list_), default=None, return_dtype=pl.String)
+
     yes = pl.when(pl.col("value_boolean")).then(pl.lit("present")).otherwise(pl.lit("absent"))
-    msi = word.replace_strict(table("msi_word"), default=None, return_dtype=pl.String)
-    mmr = word.replace_strict(table("mmr_word"), default=None, return_dtype=pl.String)
-    of_value = every("value_concept", "polarity")
-    said = pl.coalesce(
-        pl.when(of_value.list.n_unique() == 1).then(of_value.list.first()),
-        pl.when(of_value.list.n_unique() > 1).then(pl.lit("indeterminate")),
-        word.replace_strict(table("polarity_word"), default=None, return_dtype=pl.String),
-        pl.when(pl.col("_kind") == "msi").then(msi),
-        pl.when(pl.col("_kind") == "mmr").then(mmr),
-        pl.when(pl.col("value_boolean").is_not_null()).then(yes),
-    )
-    flagged = lookup("interpretation", "polarity")
-    others = (flagged, _in_words(words), _in_words(pl.col("value_concept_text")), _in_words(pl.col("value_string")))
+    of_value, flagged, said = (pl.col(name) for name in ("_of_value", "_flagged", "_said"))
+    others = (flagged, *map(_in_words, (pl.col("_words"), pl.col("value_concept_text"), pl.col("value_string"))))
     contradicted = pl.any_horizontal((other != said).fill_null(value=False) for other in others)
-    return pl.when(contradicted).then(pl.lit("indeterminate")).otherwise(pl.coalesce(said, flagged))
+    # step by step: an expression that stands in another one twice is evaluated twice
+    return (
+        rows.with_columns(
+            _words=words,
+            _word=_word(words),
+            _of_value=every("value_concept", "polarity"),
+            _flagged=lookup("interpretation", "polarity"),
+        )
+        .with_columns(
+            _said=pl.coalesce(
+                pl.when(of_value.list.n_unique() == 1).then(of_value.list.first()),
+                pl.when(of_value.list.n_unique() > 1).then(pl.lit("indeterminate")),
+                meaning("polarity_word"),
+                pl.when(pl.col("_kind") == "msi").then(meaning("msi_word")),
+                pl.when(pl.col("_kind") == "mmr").then(meaning("mmr_word")),
+                pl.when(pl.col("value_boolean").is_not_null()).then(yes),
+            )
+        )
+        .with_columns(
+            _polarity=pl.when(contradicted).then(pl.lit("indeterminate")).otherwise(pl.coalesce(said, flagged))
+        )
+    )
 
 
 def _word(text: pl.Expr) -> pl.Expr:
@@ -174,8 +188,8 @@ def of_the_patient() -> pl.Expr:
 
 
 def _observed(rows: pl.DataFrame) -> pl.DataFrame:
-    kind = pl.col("_kind")
-    words = pl.coalesce(display("value_concept"), "value_concept_text", "value_string")
+    rows = _with_polarity(rows)
+    kind, words = pl.col("_kind"), pl.col("_words")
     ratio = pl.concat_str("value_ratio_numerator_text", pl.lit(":"), "value_ratio_denominator_text")
     range_ = pl.concat_str("value_range_low_text", pl.lit("-"), "value_range_high_text")
     score = pl.coalesce(
@@ -216,7 +230,7 @@ def _observed(rows: pl.DataFrame) -> pl.DataFrame:
         value_display=pl.when(absent)
         .then(pl.coalesce(display_or_code("absent_reason"), "absent_reason_text"))
         .otherwise(pl.coalesce(display("value_concept"), "value_concept_text")),
-        polarity=polarity(words),
+        polarity=pl.col("_polarity"),
         body_site=display("body_site"),
         status=pl.col("status"),
         method=display_or_code("method"),

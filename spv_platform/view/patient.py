@@ -6,9 +6,15 @@ view keeps differences visible: lists hold what every source says, with a pointe
 
 import polars as pl
 
+from spv_platform.view.order import sort_rows
 from spv_platform.view.tables import COLUMNS, FACT, IDENTIFIER, RECORD, TEXT, VARIANT
 
 _ENCOUNTERS_SHOWN = 5
+#: Columns in which facts of two resources differ: person, times, and what names the resource.
+_FIRST = 7
+_BY_SOURCE = ("identifier", "name", "address", "telecom")
+#: What a result is one of: its first code, else its words.
+_TEST = pl.coalesce(pl.col("codes").list.first(), "display", "resource_id")
 _ENDED = ("inactive", "resolved", "remission")
 _NO_MEDICATION = (":entered-in-error", ":not-taken", ":not-done", ":cancelled", ":declined", ":draft")
 
@@ -34,6 +40,16 @@ _LISTS: dict[str, tuple[str, dict[str, pl.DataType], bool]] = {
     "latest_results": ("lab", FACT, True),
     "last_encounters": ("encounter", FACT, True),
 }
+#: What a column is of whom nothing is known, and every column. An expression takes longer to make than to evaluate.
+_NOTHING = {
+    column.name: pl.col(column.name).fill_null(pl.lit([], dtype=column.dtype))
+    for column in COLUMNS
+    if isinstance(column.dtype, pl.List)
+} | {
+    "encounter_count": pl.col("encounter_count").fill_null(0),
+    "opted_out": pl.col("opted_out").fill_null(value=False),
+}
+_AS_DESCRIBED = [pl.col(column.name).cast(column.dtype) for column in COLUMNS]
 
 
 def patient_view(facts: pl.DataFrame) -> pl.DataFrame:
@@ -46,36 +62,20 @@ def patient_view(facts: pl.DataFrame) -> pl.DataFrame:
         The columns of `view.tables.PATIENT_VIEW`, without its system columns, sorted by `person_id`. The same facts
         give the same frame whatever their order.
     """
-    schema = {column.name: column.dtype for column in COLUMNS}
     view = facts.select("person_id").unique().sort("person_id")
     facts = facts.filter(~pl.col("deleted")).with_columns(date="time")
-    ordered = facts.sort(*_order(facts), descending=_descending(facts), nulls_last=True)
+    ordered = sort_rows(_without_earlier_results(facts), _order(facts), _FIRST, descending=("time_start", "known"))
     columns = [_records(facts), *_identity(ordered), *_shown(ordered), _encounters(ordered), _opted_out(ordered)]
     for column in columns:
         view = view.join(column, on="person_id", how="left")
-    filled = {
-        name: pl.col(name).fill_null(pl.lit([], dtype=dtype))
-        for name, dtype in schema.items()
-        if isinstance(dtype, pl.List)
-    }
-    filled |= {
-        "encounter_count": pl.col("encounter_count").fill_null(0),
-        "opted_out": pl.col("opted_out").fill_null(False),
-    }
-    return (
-        view.with_columns(**filled).select(pl.col(name).cast(dtype) for name, dtype in schema.items()).sort("person_id")
-    )
+    return view.with_columns(**_NOTHING).select(_AS_DESCRIBED).sort("person_id")
 
 
 def _order(facts: pl.DataFrame) -> list[str]:
     """Latest first, then everything else, so that no tie is left to chance; lists last, they are slow to compare."""
     first = ["person_id", "time_start", "known"]
-    rest = [name for name in facts.columns if name not in first]
-    return [*first, *sorted(rest, key=lambda name: isinstance(facts.schema[name], pl.List))]
-
-
-def _descending(facts: pl.DataFrame) -> list[bool]:
-    return [name in ("time_start", "known") for name in _order(facts)]
+    rest = {name: dtype for name, dtype in facts.schema.items() if name not in first}
+    return [*first, *sorted(rest, key=lambda name: isinstance(rest[name], pl.List))]
 
 
 def _list_of(rows: pl.DataFrame, name: str, fields: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -99,10 +99,17 @@ def _shown(facts: pl.DataFrame) -> list[pl.DataFrame]:
     return lists
 
 
+def _without_earlier_results(facts: pl.DataFrame) -> pl.DataFrame:
+    """The facts without results that are not shown since a later one of the same test is: most facts are such."""
+    result = pl.col("kind") == "lab"
+    results = facts.filter(result & pl.col("usable"))
+    newest = pl.col("time_start").max().over("person_id", _TEST)
+    return pl.concat([facts.filter(~result), results.filter((pl.col("time_start") == newest) | newest.is_null())])
+
+
 def _latest(results: pl.DataFrame) -> pl.DataFrame:
-    """The first of each test of a person; a test is its first code, else its words."""
-    test = pl.coalesce(pl.col("codes").list.first(), "display", "resource_id")
-    return results.with_columns(_test=test).unique(["person_id", "_test"], keep="first", maintain_order=True)
+    """The first of each test of a person."""
+    return results.with_columns(_test=_TEST).unique(["person_id", "_test"], keep="first", maintain_order=True)
 
 
 def _records(facts: pl.DataFrame) -> pl.DataFrame:
@@ -113,7 +120,9 @@ def _records(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _identity(facts: pl.DataFrame) -> list[pl.DataFrame]:
-    by_source = facts.sort("person_id", "source", "patient_id", "value_text", maintain_order=True)
+    by_source = facts.filter(pl.col("kind").is_in(_BY_SOURCE)).sort(
+        "person_id", "source", "patient_id", "value_text", maintain_order=True
+    )
 
     def stated(kind: str, **fields: pl.Expr) -> pl.DataFrame:
         return by_source.filter(pl.col("kind") == kind).with_columns(**fields)

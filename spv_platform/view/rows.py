@@ -9,6 +9,11 @@ import polars as pl
 from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
 
 EMPTY = pl.DataFrame(schema=SCHEMA)
+#: What a column of a fact is unless somebody says otherwise. An expression takes longer to make than to evaluate.
+_GIVEN = {
+    name: (pl.col(name) if name in VERSION_COLUMNS else pl.lit(None)).cast(dtype).alias(name)
+    for name, dtype in SCHEMA.items()
+} | {"usable": pl.lit(value=True).alias("usable")}
 
 
 def fact_rows(rows: pl.DataFrame, kind: str | pl.Expr, **values: pl.Expr) -> pl.DataFrame:
@@ -22,10 +27,11 @@ def fact_rows(rows: pl.DataFrame, kind: str | pl.Expr, **values: pl.Expr) -> pl.
     Returns:
         A frame with exactly `SCHEMA`.
     """
-    given: dict[str, pl.Expr] = {"usable": pl.lit(True), **values}
-    given["kind"] = pl.lit(kind) if isinstance(kind, str) else kind
-    given |= {name: pl.col(name) for name in VERSION_COLUMNS}
-    return rows.select(given.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in SCHEMA.items())
+    if rows.is_empty():
+        return EMPTY
+    values["kind"] = pl.lit(kind) if isinstance(kind, str) else kind
+    said = {name: value.cast(SCHEMA[name]).alias(name) for name, value in values.items()}
+    return rows.select((_GIVEN | said).values())
 
 
 def live(rows: pl.DataFrame) -> pl.DataFrame:

@@ -70,6 +70,15 @@ def test_the_latest_result_of_each_test_is_shown_with_its_pointer() -> None:
     assert (latest["source_object"], latest["source_entry"], latest["resource_id"]) == ("object-1", 1, "h2020-01-01")
 
 
+def test_a_result_without_a_date_is_shown_where_no_other_of_its_test_has_one() -> None:
+    undated = observation(HEMOGLOBIN, id="u", valueInteger=12)
+    undated.pop("effectiveDateTime")
+    other = observation(concept(LOINC, "6690-2", "Leukocytes"), id="w", valueInteger=5)
+    other.pop("effectiveDateTime")
+    row = row_of(undated, other, hemoglobin(13.5, "2019-01-01"))
+    assert {fact["resource_id"] for fact in row["latest_results"]} == {"w", "h2019-01-01"}
+
+
 def test_problems_are_the_active_ones_and_medications_say_what_they_are() -> None:
     clinical = "http://terminology.hl7.org/CodeSystem/condition-clinical"
     drug = concept(RXNORM, "3002", "cyclophosphamide")
