@@ -140,7 +140,7 @@ def _opened_ahead(
 
     with ThreadPoolExecutor(1) as pool:
         ahead = None
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip(items, [*items[1:], None], strict=False):  # a re-match has none
             opened = ahead.result if ahead else partial(open_, item)
             small = following is not None and following.size_bytes <= _MOST_AHEAD
             ahead = pool.submit(open_, following) if following and small else None
