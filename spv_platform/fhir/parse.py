@@ -138,7 +138,6 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-@_few_collections()
 def parse_object(
     data: bytes,
     *,
@@ -170,7 +169,12 @@ def parse_object(
         PermanentError: the object as a whole cannot be taken: see `split`, and not_a_bundle for a Bundle.timestamp that
             is no time.
     """
-    parts = split(data, content_type, max_entries, arrays=arrays)
+    with _few_collections():
+        parts = split(data, content_type, max_entries, arrays=arrays)
+        return _parsed(parts, Origin(source, source_object, landing_seq, batch_id), known, check)
+
+
+def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedObject:
     stated = _bundle_time(parts)
     names: list[Identified] = []
     versions: list[Version] = []
@@ -196,7 +200,6 @@ def parse_object(
             bad += _set_aside(entry.index, error)
             continue
         versions.append(version)
-    origin = Origin(source, source_object, landing_seq, batch_id)
     drugs = {
         version.name: content
         for version in versions

@@ -1,6 +1,8 @@
 """Opening the master copy of an object: read from the landing bucket, opened in memory under its feed's contract."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from spv_platform import faults
 from spv_platform.envelope.formats import open_object
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from spv_platform.envelope.container import Opened
 
 
+T = TypeVar("T")
+
+#: Sealed bytes of an object that may be opened before its turn, so that not two large ones are held.
+MOST_AHEAD = 4 * 2**20
 #: The client itself repeats a request, but not one whose answer broke off.
 _TRIES = 3
 
@@ -63,3 +69,23 @@ def open_item(platform: Platform, item: LedgerObject, contract: FeedContract) ->
     )
     faults.point("opened", item.seq)
     return opened
+
+
+def opened_ahead(
+    open_: Callable[[LedgerObject], T], items: Sequence[LedgerObject]
+) -> Iterator[tuple[LedgerObject, Callable[[], T]]]:
+    """Each object with what gives it opened: while one is worked on, the next is opened already if it is small.
+
+    Args:
+        open_: opens one; what it raises is raised when that one is asked for. It is called in another thread.
+        items: the objects, in order.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for item, following in zip(items, [*items[1:], None], strict=False):  # a re-match has none
+            opened = ahead.result if ahead else partial(open_, item)
+            small = following is not None and following.size_bytes <= MOST_AHEAD
+            ahead = pool.submit(open_, following) if following and small else None
+            yield item, opened

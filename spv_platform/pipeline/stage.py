@@ -6,10 +6,9 @@ aside with its reason and the batch goes on without it.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from spv_platform import faults
@@ -21,7 +20,7 @@ from spv_platform.ledger.objects import LedgerObject
 from spv_platform.ledger.references import Waiting
 from spv_platform.pipeline import healing
 from spv_platform.pipeline.claims import Holding
-from spv_platform.pipeline.opening import open_item
+from spv_platform.pipeline.opening import open_item, opened_ahead
 from spv_platform.pipeline.platform import Platform
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 #: and memory bounded.
 ROWS_PER_FILE = 250_000
 BYTES_PER_FILE = 256 * 2**20
-#: Sealed bytes of an object that may be opened before its turn, so that not two large ones are held.
-_MOST_AHEAD = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     staging = Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
-    for item, opened in _opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
+    for item, opened in opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
         holding.check()
         outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
         staging.add_rows(outcome.rows)
@@ -131,21 +128,6 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
             faults.point("file_deleted")
     faults.point("after_staging")
     return _report(done, staging.files, new_content)
-
-
-def _opened_ahead(
-    open_: "Callable[[LedgerObject], _Open]", items: Sequence[LedgerObject]
-) -> "Iterator[tuple[LedgerObject, Callable[[], _Open]]]":
-    """Each object with what gives it opened: while one is worked on, a small one that follows is opened already."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = None
-        for item, following in zip_longest(items, items[1:]):
-            opened = ahead.result if ahead else partial(open_, item)
-            small = following is not None and following.size_bytes <= _MOST_AHEAD
-            ahead = pool.submit(open_, following) if following and small else None
-            yield item, opened
 
 
 def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> "_Open":
