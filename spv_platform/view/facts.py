@@ -31,6 +31,11 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
 #: final any more may have to take them back, and so may whatever else contains results.
 _STILL = ("registered", "partial", "preliminary", "final")
 _IN_ERROR = pl.col("status").eq("entered-in-error").fill_null(value=False)
+#: Column that says so -> whether it does.
+_RETRACTED = {
+    "status": _IN_ERROR,
+    "verification_status": clinical.unverified_as(["entered-in-error"]).is_not_null(),
+}
 _BEARING = {
     "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"]) | pl.col("deleted") | _IN_ERROR,
     "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False),
@@ -66,7 +71,10 @@ def _without_retracted(facts: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) 
     """What stands inside of a resource that was entered in error was so too, whatever its own status is."""
     version = [*RESOURCE_KEY, "digest"]
     retracted = [
-        rows.filter(_STANDS_ALONE & _IN_ERROR).select(version) for rows in tables.values() if "status" in rows.columns
+        rows.filter(_STANDS_ALONE & in_error).select(version)
+        for rows in tables.values()
+        for column, in_error in _RETRACTED.items()
+        if column in rows.columns
     ]
     gone = pl.concat([EMPTY.select(version), *retracted]).unique()
     if gone.is_empty():

@@ -294,6 +294,23 @@ def test_what_stands_inside_of_a_resource_that_was_entered_in_error_was_so_too(s
     assert usable == {"1": status == "final", "2": True}
 
 
+@pytest.mark.parametrize(
+    ("verification", "usable"), [("confirmed", True), ("entered-in-error", False), ("refuted", True)]
+)
+@pytest.mark.parametrize("resource_type", ["Condition", "AllergyIntolerance"])
+def test_what_stands_inside_of_a_problem_that_was_entered_in_error_was_so_too(
+    resource_type: str, verification: str, usable: bool
+) -> None:
+    inside = observation(concept(LOINC, "718-7"), valueInteger=1)
+    problem = {
+        "resourceType": resource_type,
+        "code": {"text": "x"},
+        "verificationStatus": concept("http://terminology.hl7.org/CodeSystem/condition-ver-status", verification),
+        "contained": [inside],
+    }
+    assert only(facts_of(bearing(rows_of(problem))), "lab")["usable"] is usable
+
+
 def test_versions_that_may_take_back_what_stood_inside_of_them_bear() -> None:
     note = {"resourceType": "Basic", "code": {"text": "x"}}
     taken_back = {"resourceType": "QuestionnaireResponse", "status": "entered-in-error"}
