@@ -34,6 +34,7 @@ DECIDED_BY = ("only", "version", "landing", "digest")
 #: All columns beside the key that the rule looks at.
 RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted")
 _LANDING, _ENTRY, _TAKES_BACK = "__landing", "__entry", "__takes_back"
+_NEVER = 2**63 - 1
 #: Between the versions of a key, best first; all descending. The two private columns are null if versioned.
 _ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "digest")
 
@@ -101,7 +102,7 @@ def contenders(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.Laz
         The rows with `decided_by` (null but for the winner).
     """
     first = _begins(key)
-    none_dated = ~pl.col("versioned").first().over(first.cum_sum())
+    none_dated = pl.when(first).then(~pl.col("versioned")).forward_fill()
     return _ranked(frame, key).filter(first | none_dated | _undated_delete())
 
 
@@ -121,9 +122,9 @@ def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
     Best first, but for the unversioned tombstone that wins over versioned ones, which stays among the unversioned.
     """
     unversioned = ~pl.col("versioned")
-    alone = pl.any_horizontal(_differs(name) for name in key)
+    last = pl.any_horizontal(_differs(name) for name in key)
     decided = (
-        pl.when(alone)
+        pl.when(last)
         .then(pl.lit("only"))
         .when(_differs("versioned") | _differs("version_time"))
         .then(pl.lit("version"))
@@ -131,10 +132,11 @@ def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
         .then(pl.lit("landing"))
         .otherwise(pl.lit("digest"))
     )
-    same_key = _begins(key).cum_sum()
-    best_dated = pl.when("versioned").then("_landing_seq").first().over(same_key)
-    takes_back = (_undated_delete() & (pl.col("_landing_seq") > best_dated)).fill_null(value=False)
-    taken_back = pl.col(_TAKES_BACK).any().over(same_key)
+    # A window over each key takes longer than to carry what is known of a key along its rows, down and up.
+    best_dated = pl.when("versioned").then("_landing_seq").fill_null(_NEVER)
+    after = pl.col("_landing_seq") > pl.when(_begins(key)).then(best_dated).forward_fill()
+    takes_back = (_undated_delete() & after).fill_null(value=False)
+    taken_back = pl.when(pl.col(_TAKES_BACK) | last).then(_TAKES_BACK).backward_fill()
     return (
         versions(frame, key)
         .with_columns(
