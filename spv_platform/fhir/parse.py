@@ -389,20 +389,32 @@ def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Versi
     The rule is that of `lake.winners` for versions of one landing: versioned before unversioned, then the later time,
     then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a history
     says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one version, at
-    its first entry, with the latest time.
+    its first entry, with the latest time. A deletion without a time wins over versions that have one if it comes after
+    the best of them.
     """
     if len({version.key for version in versions}) == len(versions):
         return versions, 0
-    distinct: dict[tuple[str, str], dict[str, Version]] = {}
+    distinct: dict[tuple[str, str], dict[tuple[str, bool], Version]] = {}
     duplicates = 0
     for version in versions:
-        same = distinct.setdefault(version.key, {}).setdefault(version.digest, version)
+        same = distinct.setdefault(version.key, {}).setdefault((version.digest, _is_undated_delete(version)), version)
         if same is version:
             continue
         duplicates += 1
         same.version_time = max(filter(None, (same.version_time, version.version_time)), default=None)
-    rank = _rank_of_history if newest_first else _rank
-    return [max(rivals.values(), key=rank) for rivals in distinct.values()], duplicates
+    return [_winner(list(rivals.values()), newest_first) for rivals in distinct.values()], duplicates
+
+
+def _winner(rivals: list[Version], newest_first: bool) -> Version:
+    best = max(rivals, key=_rank_of_history if newest_first else _rank)
+    undated = next(filter(_is_undated_delete, rivals), None)
+    if undated is None or best.version_time is None:
+        return best
+    return undated if (undated.entry < best.entry) is newest_first else best
+
+
+def _is_undated_delete(version: Version) -> bool:
+    return version.deleted and version.version_time is None
 
 
 def _rank(version: Version) -> tuple[bool, datetime, int, int, str]:

@@ -21,7 +21,7 @@ from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, s
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
 from spv_platform.fhir.structs import Resource, Taken
-from spv_platform.lake.describe import Table
+from spv_platform.lake.describe import MODIFIER, Table
 from spv_platform.lake.tables import table_of
 
 #: Reads a number as its text, so that no number is out of range.
@@ -457,7 +457,7 @@ def _collect(value: Any, at: str, urls: list[str], absent: list[tuple[str, str]]
             if name in _EXTENSIONS and isinstance(part, list):
                 for one in part:
                     if isinstance(one, dict) and isinstance(url := one.get("url"), str):
-                        urls.append(url)
+                        urls.append(url if name == "extension" else f"{MODIFIER}{url}")
                         if url == _ABSENT and isinstance(reason := one.get("valueCode"), str):
                             absent.append((at, reason))
             _collect(part, f"{at}/{name.removeprefix('_')}", urls, absent)

@@ -177,6 +177,9 @@ class Table:
         return schema
 
 
+#: Begins the urls of extensions that change what their resource means (FHIR R4, modifierExtension).
+MODIFIER = "modifier:"
+
 #: Columns that every resource table has. A row is one *version* of one resource; the key is
 #: (tenant, source, resource_type, resource_id), where the tenant is the table's prefix.
 #: Columns that begin with an underscore say how the platform came by the row; they are left out of comparisons.
@@ -191,7 +194,8 @@ SYSTEM_COLUMNS: dict[str, pl.DataType] = {
     "version_id": pl.String(),  # meta.versionId
     "digest": pl.String(),  # SHA-256 of the content without generated narrative, hex
     "profiles": pl.List(pl.String),
-    "extension_urls": pl.List(pl.String),  # every extension url in the resource, sorted, with repetitions
+    # every extension url in the resource, sorted, with repetitions; those of modifierExtension after `MODIFIER`
+    "extension_urls": pl.List(pl.String),
     # elements that have a reason for being absent instead of a value: JSON pointer, code (FHIR data-absent-reason)
     "absent": pl.List(pl.Struct({"element": pl.String, "reason": pl.String})),
     "source_object": pl.String(),  # SHA-256 of the opened object, hex: with source_entry the pointer to the master

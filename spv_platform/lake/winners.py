@@ -2,7 +2,8 @@
 
 The rule (docs/architecture.md, "Versions and winners"): rows of equal key and digest are one version. Of the versions
 of a key wins: versioned before unversioned; then the later `version_time`; then, only if unversioned, the greater
-`_landing_seq` and `source_entry`; then the greater `digest`.
+`_landing_seq` and `source_entry`; then the greater `digest`. But an unversioned tombstone wins over all versioned ones
+if it landed after the best of these. It is a version of its own beside a versioned tombstone, whose digest it has.
 
 A version is represented by one of its rows: of those with the greatest `versioned` and `version_time` by those made
 when most was known of what its references mean (`_candidates`, which only grows), and of these by the one with the
@@ -32,7 +33,8 @@ _REPRESENTATIVE = {
 DECIDED_BY = ("only", "version", "landing", "digest")
 #: All columns beside the key that the rule looks at.
 RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "deleted")
-_LANDING, _ENTRY = "__landing", "__entry"
+_LANDING, _ENTRY, _TAKES_BACK = "__landing", "__entry", "__takes_back"
+_NEVER = 2**63 - 1
 #: Between the versions of a key, best first; all descending. The two private columns are null if versioned.
 _ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "digest")
 
@@ -41,9 +43,9 @@ def versions(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyF
     """One row per version: rows of equal key and digest collapse, see above for the one that is kept.
 
     Args:
-        frame: rows with the key columns, `digest`, `versioned`, `version_time`, `_landing_seq`, `source_object` and
-            `source_entry`; other columns ride along, and `_candidates` and `_batch_id` take part where they are
-            present.
+        frame: rows with the key columns, `digest`, `deleted`, `versioned`, `version_time`, `_landing_seq`,
+            `source_object` and `source_entry`; other columns ride along, and `_candidates` and `_batch_id` take part
+            where they are present.
         key: the columns that identify a resource; not null.
     """
     present = frame.collect_schema()
@@ -51,7 +53,8 @@ def versions(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyF
     same = (*key, "digest")
     ordered = frame.sort(*same, *order, descending=[*(False for _ in same), *order.values()], nulls_last=True)
     first_landing = pl.col("_landing_seq").min().over(_begins((*same, *_TIMES)).cum_sum())
-    return ordered.with_columns(first_landing).filter(_begins(same))
+    undated_after_dated = _undated_delete() & pl.col("versioned").shift(1, fill_value=False)
+    return ordered.with_columns(first_landing).filter(_begins(same) | undated_after_dated)
 
 
 def winners(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY, *, keep_deleted: bool = False) -> pl.LazyFrame:
@@ -60,7 +63,7 @@ def winners(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY, *, keep_dele
     The result depends on the set of rows only, not on their order, repetition or chunking.
 
     Args:
-        frame: as for `versions`; also `deleted` unless `keep_deleted`.
+        frame: as for `versions`.
         key: the columns that identify a resource.
         keep_deleted: keep winners that are tombstones.
 
@@ -75,19 +78,32 @@ def winners(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY, *, keep_dele
 def survivors(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyFrame:
     """The versions that must be remembered so that `winners` stays exact whatever comes later.
 
-    These are, per key, the two best versions (the second says how the first was decided), and all unversioned ones:
-    an unversioned version's place can only fall, when an earlier landing of it turns up, so any of them may win yet.
-    For any rows `a` and `b`, `winners(survivors(a) + b)` equals `winners(a + b)`.
+    These are, per key, the two best versioned ones (the second says how the first was decided), and all unversioned
+    ones: an unversioned version's place can only fall, when an earlier landing of it turns up, so any of them may win
+    yet. For any rows `a` and `b`, `winners(survivors(a) + b)` equals `winners(a + b)`.
 
     Returns:
         The rows with `decided_by` (null but for the winner) and `current`: the winner, unless a tombstone.
     """
-    first = pl.col("decided_by").is_not_null()
+    first = _begins(key)
     return (
         _ranked(frame, key)
         .filter(first | first.shift(1, fill_value=False) | ~pl.col("versioned"))
-        .with_columns(current=first & _alive())
+        .with_columns(current=pl.col("decided_by").is_not_null() & _alive())
     )
+
+
+def contenders(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyFrame:
+    """The versions that must be remembered where nobody asks how the winner was decided; fewer than `survivors`.
+
+    For any rows `a` and `b`, `winners(contenders(a) + b)` equals `winners(a + b)` but for `decided_by`.
+
+    Returns:
+        The rows with `decided_by` (null but for the winner).
+    """
+    first = _begins(key)
+    none_dated = pl.when(first).then(~pl.col("versioned")).forward_fill()
+    return _ranked(frame, key).filter(first | none_dated | _undated_delete())
 
 
 def latest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
@@ -101,11 +117,14 @@ def latest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
 
 
 def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
-    """One row per version, by key and best first; `decided_by` is set on the best of each key."""
+    """One row per version, by key; `decided_by` is set on the winner of each key.
+
+    Best first, but for the unversioned tombstone that wins over versioned ones, which stays among the unversioned.
+    """
     unversioned = ~pl.col("versioned")
-    alone = pl.any_horizontal(_differs(name) for name in key)
+    last = pl.any_horizontal(_differs(name) for name in key)
     decided = (
-        pl.when(alone)
+        pl.when(last)
         .then(pl.lit("only"))
         .when(_differs("versioned") | _differs("version_time"))
         .then(pl.lit("version"))
@@ -113,6 +132,11 @@ def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
         .then(pl.lit("landing"))
         .otherwise(pl.lit("digest"))
     )
+    # A window over each key takes longer than to carry what is known of a key along its rows, down and up.
+    best_dated = pl.when("versioned").then("_landing_seq").fill_null(_NEVER)
+    after = pl.col("_landing_seq") > pl.when(_begins(key)).then(best_dated).forward_fill()
+    takes_back = (_undated_delete() & after).fill_null(value=False)
+    taken_back = pl.when(pl.col(_TAKES_BACK) | last).then(_TAKES_BACK).backward_fill()
     return (
         versions(frame, key)
         .with_columns(
@@ -120,9 +144,16 @@ def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
             pl.when(unversioned).then("source_entry").alias(_ENTRY),
         )
         .sort(*key, *_ORDER, descending=[*(False for _ in key), *(True for _ in _ORDER)], nulls_last=True)
-        .with_columns(decided_by=pl.when(_begins(key)).then(decided))
-        .drop(_LANDING, _ENTRY)
+        .with_columns(takes_back.alias(_TAKES_BACK))
+        .with_columns(
+            decided_by=pl.when(_TAKES_BACK).then(pl.lit("landing")).when(_begins(key) & ~taken_back).then(decided)
+        )
+        .drop(_LANDING, _ENTRY, _TAKES_BACK)
     )
+
+
+def _undated_delete() -> pl.Expr:
+    return ~_alive() & ~pl.col("versioned")
 
 
 def _alive() -> pl.Expr:

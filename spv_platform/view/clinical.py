@@ -54,7 +54,7 @@ def facts_of_conditions(rows: pl.DataFrame) -> list[pl.DataFrame]:
     what keeps the fact from counting.
     """
     clinical = _status_of("clinical_status", _COURSES)
-    verification = _unverified(_UNVERIFIED)
+    verification = unverified_as(_UNVERIFIED)
     unverified = verification.is_not_null()
     ended = pl.when(pl.col("abatement").is_not_null()).then(pl.lit("inactive"))
     rows = live(rows).with_columns(
@@ -101,8 +101,8 @@ def _status_of(column: str, known: Sequence[str]) -> pl.Expr:
     return pl.coalesce(codes.list.eval(pl.element().filter(pl.element().is_in(known))).list.first(), codes.list.first())
 
 
-def _unverified(among: Sequence[str]) -> pl.Expr:
-    """Why a problem does not count, by any coding or the words of its verification status; null: it does."""
+def unverified_as(among: Sequence[str]) -> pl.Expr:
+    """Which of these a problem is, by any coding or the words of its verification status; null: none."""
     coding = pl.col("verification_status").list.eval
     said = pl.concat_list(
         coding(pl.element().struct.field("code")).fill_null([]),
@@ -150,7 +150,7 @@ def facts_of_medications(rows: pl.DataFrame) -> list[pl.DataFrame]:
 def facts_of_allergies(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Allergies and intolerances; `value_display` holds the criticality."""
     clinical = _status_of("clinical_status", _COURSES)
-    verification = _unverified(_UNVERIFIED[:2])
+    verification = unverified_as(_UNVERIFIED[:2])
     unverified = verification.is_not_null()
     allergies = fact_rows(
         live(rows),

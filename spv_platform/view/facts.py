@@ -1,10 +1,11 @@
 """From rows of resource tables to facts: the one entry, and what keeps every resource version represented."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import polars as pl
 
+from spv_platform.lake.describe import MODIFIER
 from spv_platform.lake.spec import RESOURCE_KEY
 from spv_platform.view import clinical
 from spv_platform.view.demographics import facts_of_patients
@@ -31,10 +32,22 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
 #: final any more may have to take them back, and so may whatever else contains results.
 _STILL = ("registered", "partial", "preliminary", "final")
 _IN_ERROR = pl.col("status").eq("entered-in-error").fill_null(value=False)
-_BEARING = {
-    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"]) | pl.col("deleted") | _IN_ERROR,
-    "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False),
+#: An element that has one inside counts too, and so does a contained resource.
+_MODIFIED = pl.col("extension_urls").list.eval(pl.element().str.starts_with(MODIFIER)).list.any().fill_null(value=False)
+#: Column that says so -> whether it does.
+_RETRACTED = {
+    "status": _IN_ERROR,
+    "verification_status": clinical.unverified_as(["entered-in-error"]).is_not_null(),
 }
+_BEARING = {
+    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"])
+    | pl.col("deleted")
+    | _IN_ERROR
+    | _MODIFIED,
+    "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False) | _MODIFIED,
+}
+#: What says which version a fact is from.
+_FROM = [*RESOURCE_KEY, "digest"]
 _STANDS_ALONE = pl.col("container").is_null()
 _HOLDER = pl.col("container").str.split_exact("/", 1).struct
 
@@ -59,20 +72,33 @@ def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         facts = pl.concat([EMPTY, *_EXTRACT[name](rows)]) if name in _EXTRACT else EMPTY
         silent = versions.join(facts, on=[*RESOURCE_KEY, "patient_id", "digest"], how="anti").unique()
         found += [facts, fact_rows(silent, "none", usable=pl.lit(False))]
-    return _without_retracted(pl.concat(found), tables)
+    return _without_modified(_without_retracted(pl.concat(found), tables), tables)
 
 
 def _without_retracted(facts: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What stands inside of a resource that was entered in error was so too, whatever its own status is."""
-    version = [*RESOURCE_KEY, "digest"]
     retracted = [
-        rows.filter(_STANDS_ALONE & _IN_ERROR).select(version) for rows in tables.values() if "status" in rows.columns
+        rows.filter(_STANDS_ALONE & in_error).select(_FROM)
+        for rows in tables.values()
+        for column, in_error in _RETRACTED.items()
+        if column in rows.columns
     ]
-    gone = pl.concat([EMPTY.select(version), *retracted]).unique()
+    return _unusable(facts, retracted)
+
+
+def _without_modified(facts: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What an extension that is not understood changes the meaning of is no evidence, but may keep a person out."""
+    modified = [rows.filter(_STANDS_ALONE & _MODIFIED).select(_FROM) for rows in tables.values()]
+    return _unusable(facts, modified, but=("opt_out", "deceased"))
+
+
+def _unusable(facts: pl.DataFrame, versions: Sequence[pl.DataFrame], but: Sequence[str] = ()) -> pl.DataFrame:
+    gone = pl.concat([EMPTY.select(_FROM), *versions]).unique()
     if gone.is_empty():
         return facts
-    kept = facts.join(gone.with_columns(_gone=True), on=version, how="left", maintain_order="left")
-    return kept.with_columns(usable=pl.col("usable") & pl.col("_gone").is_null()).drop("_gone")
+    kept = facts.join(gone.with_columns(_gone=True), on=_FROM, how="left", maintain_order="left")
+    counts = pl.col("_gone").is_null() | pl.col("kind").is_in(but)
+    return kept.with_columns(usable=pl.col("usable") & counts).drop("_gone")
 
 
 def bearing(tables: Mapping[str, Rows]) -> dict[str, Rows]:

@@ -7,7 +7,8 @@ A fold has to give the same state for any order, repetition and chunking of vers
 
 - A version that a source did not date takes its place from its first landing, and an earlier landing may still turn
   up. So while no version of a resource is dated, the losing ones stay in the state with kind `none` and their kind in
-  `held_kind`: no reader sees them, a later fold can bring them back.
+  `held_kind`: no reader sees them, a later fold can bring them back. Of a deletion without a date and the best dated
+  version the loser stays too: which of them landed first decides, and either may yet have another rival.
 - A resource may move to another patient, or be deleted by a request that names no patient. Its key has no patient, so
   the version wins over the old one, but only in states that see it. Within one call `fold` sees to that: every record
   that any version of the resource names keeps a fact of kind `none` of the winning version. Across calls the caller
@@ -23,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from spv_platform.lake.spec import RESOURCE_KEY
-from spv_platform.lake.winners import versions, winners
+from spv_platform.lake.winners import contenders
 from spv_platform.view.order import sort_rows
 from spv_platform.view.rows import fact_rows
 from spv_platform.view.schema import SCHEMA, VERSION_COLUMNS
@@ -34,8 +35,6 @@ _VERSION = [name for name in VERSION_COLUMNS if name != "patient_id"]
 _ORDER = sorted(SCHEMA, key=lambda name: (isinstance(SCHEMA[name], pl.List), list(SCHEMA).index(name)))
 #: So many of them name the resource, and few resources have several facts.
 _FIRST = 4
-#: A dated version has no use for its landing, and the earlier ones that it may have had are not remembered.
-_PLACE = pl.when(~pl.col("versioned")).then("_landing_seq")
 
 
 def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -48,14 +47,14 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         Facts of the same columns, distinct and sorted. Every version that counts is there in every record that it
-        or another version of its resource names. `_landing_seq` is that of its first landing, null if dated.
+        or another version of its resource names. `_landing_seq` is that of its first landing.
     """
     both = pl.concat([old, new], how="diagonal_relaxed")
     if both.is_empty():
         return both
     facts = both.with_columns(kind=pl.coalesce("held_kind", "kind"), held_kind=pl.lit(None, pl.String))
     contested = _contested(facts)
-    settled = facts.join(contested, on=_KEY, how="anti").with_columns(_landing_seq=_PLACE)
+    settled = facts.join(contested, on=_KEY, how="anti")
     return sort(pl.concat([settled, *_decided(facts.join(contested, on=_KEY, how="semi"))]))
 
 
@@ -70,14 +69,9 @@ def _decided(facts: pl.DataFrame) -> list[pl.DataFrame]:
     """What the winning versions of these facts say, and the losing ones that may win yet."""
     if facts.is_empty():
         return []
-    distinct = facts.select(_VERSION).unique().lazy()
-    winning = winners(distinct, keep_deleted=True).drop("decided_by").collect()
-    undated = winning.filter(~pl.col("versioned")).select(_KEY)
-    held = (
-        versions(distinct.join(undated.lazy(), on=_KEY, how="semi"))
-        .join(winning.lazy(), on=[*_KEY, "digest"], how="anti")
-        .collect()
-    )
+    found = contenders(facts.select(_VERSION).unique().lazy()).collect()
+    won = pl.col("decided_by").is_not_null()
+    winning, held = found.filter(won).drop("decided_by"), found.filter(~won).drop("decided_by")
     return [_told(facts, winning), _told(facts, held).with_columns(held_kind="kind", kind=pl.lit("none"))]
 
 
@@ -160,4 +154,4 @@ def _told(facts: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     named = facts.select(*_KEY, "patient_id", *further).unique()
     silent = named.join(chosen, on=_KEY).join(found, on=[*_KEY, "digest", "patient_id"], how="anti")
     told = fact_rows(silent, "none", usable=pl.lit(False)).with_columns(silent.select(further))
-    return pl.concat([found, told.select(facts.columns)]).with_columns(_landing_seq=_PLACE)
+    return pl.concat([found, told.select(facts.columns)])

@@ -137,7 +137,7 @@ def _identity(facts: pl.DataFrame) -> list[pl.DataFrame]:
     newest = facts.filter(pl.col("resource_type") == "Patient").sort(
         "person_id",
         "version_time",
-        "_landing_seq",
+        pl.when(~pl.col("versioned")).then("_landing_seq"),
         "source",
         "patient_id",
         descending=[False, True, True, False, False],

@@ -193,6 +193,23 @@ def test_a_history_without_times_has_the_newest_version_first(stated: dict[str, 
     assert not found["deleted"]
 
 
+def test_a_delete_without_a_time_takes_back_the_stated_version_that_it_comes_after() -> None:
+    stated, gone = put(patient("p", meta={"lastUpdated": "2021-01-01T00:00:00Z"})), delete("Patient/p")
+    for kind, newest_first in (("batch", False), ("history", True)):
+        for entries in ((stated, gone), (gone, stated)):
+            parsed = parse(bundle(*entries, kind=kind))
+            (found,) = rows(parsed, "patient")
+            assert found["deleted"] is ((entries[0] is gone) is newest_first)
+            assert (parsed.superseded, parsed.balances) == (1, True)
+
+
+def test_a_delete_without_a_time_is_told_from_one_with_a_time() -> None:
+    dated = delete("Patient/p") | {"response": {"status": "204", "lastModified": "2020-01-01T00:00:00Z"}}
+    stated = put(patient("p"), "2021-01-01T00:00:00Z")
+    (found,) = rows(parse(bundle(delete("Patient/p"), stated, dated, kind="history")), "patient")
+    assert (found["deleted"], found["versioned"]) == (True, False)
+
+
 @pytest.mark.parametrize("target", ["", "Patient", "Patient/", "Patient?name=x", "Nothing/1", "Patient/a/b"])
 def test_a_delete_of_nothing_in_particular_is_set_aside(target: str) -> None:
     parsed = parse(bundle(delete(target), entry(patient("p2"))))

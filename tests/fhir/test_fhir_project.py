@@ -283,8 +283,11 @@ def test_extension_urls_are_found_at_any_depth() -> None:
         "attachment": {"url": "not this"},
     }
     text = json.dumps(raw).replace("1}", "1e400}").encode()
-    assert extensions_of(compact(text)) == (["a", "b", "c", "d"], None)
-    assert extensions_of(text.replace(b"xten", b"\\u0078ten").replace(b" ", b"")) == (["a", "b", "c", "d"], None)
+    assert extensions_of(compact(text)) == (["a", "b", "c", "modifier:d"], None)
+    assert extensions_of(text.replace(b"xten", b"\\u0078ten").replace(b" ", b"")) == (
+        ["a", "b", "c", "modifier:d"],
+        None,
+    )
 
 
 def test_an_element_that_is_absent_for_a_reason_keeps_it() -> None:

@@ -87,13 +87,17 @@ def rows_strategy(max_size: int = 14) -> st.SearchStrategy[list[dict[str, Any]]]
 
 def expected(rows: Iterable[dict[str, Any]], *, keep_deleted: bool = False) -> list[dict[str, Any]]:
     """The winners by the written rule, one key at a time."""
-    keys: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    keys: dict[tuple[str, ...], dict[tuple[str, bool], list[dict[str, Any]]]] = {}
     for item in rows:
-        keys.setdefault(tuple(item[k] for k in RESOURCE_KEY), {}).setdefault(item["digest"], []).append(item)
+        key, content = tuple(item[k] for k in RESOURCE_KEY), (item["digest"], _undated_delete(item))
+        keys.setdefault(key, {}).setdefault(content, []).append(item)
     won = []
-    for by_digest in keys.values():
-        ranked = sorted((_version(same) for same in by_digest.values()), key=_rank, reverse=True)
+    for by_content in keys.values():
+        ranked = sorted((_version(same) for same in by_content.values()), key=_rank, reverse=True)
         best = ranked[0] | {"decided_by": _decided_by(ranked)}
+        for version in ranked:
+            if _undated_delete(version) and best["versioned"] and version["_landing_seq"] > best["_landing_seq"]:
+                best = version | {"decided_by": "landing"}
         if keep_deleted or not best["deleted"]:
             won.append(best)
     return canonical(won)
@@ -109,6 +113,10 @@ def _version(same: list[dict[str, Any]]) -> dict[str, Any]:
     best = min(same, key=_representative)
     dated_alike = [item for item in same if item["version_time"] == best["version_time"]]
     return best | {"_landing_seq": min(item["_landing_seq"] for item in dated_alike)}
+
+
+def _undated_delete(item: dict[str, Any]) -> bool:
+    return item["deleted"] and not item["versioned"]
 
 
 def _representative(item: dict[str, Any]) -> tuple[Any, ...]:

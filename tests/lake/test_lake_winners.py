@@ -8,7 +8,7 @@ from lake_rows import canonical, expected, frame, row, rows_strategy
 from polars.testing import assert_frame_equal
 
 from spv_platform.lake.spec import RESOURCE_TABLES, TableSpec
-from spv_platform.lake.winners import latest, survivors, versions, winners
+from spv_platform.lake.winners import contenders, latest, survivors, versions, winners
 
 
 def _winners(rows, *, keep_deleted=False):
@@ -40,6 +40,21 @@ def test_remembering_only_the_survivors_of_each_chunk_changes_nothing(chunks):
     assert _winners(remembered.to_dicts(), keep_deleted=True) == expected(everything, keep_deleted=True)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(rows_strategy(6), max_size=5))
+def test_remembering_only_the_contenders_of_each_chunk_gives_the_same_winners(chunks):
+    remembered = frame([])
+    for chunk in chunks:
+        both = pl.concat([remembered, frame(chunk)])
+        remembered = contenders(both.lazy()).collect().select(remembered.columns)
+    everything = [item for chunk in chunks for item in chunk]
+    assert remembered.equals(contenders(frame(everything).lazy()).collect().select(remembered.columns))
+    found = _winners(remembered.to_dicts(), keep_deleted=True)
+    told = [name for name in row() if name != "decided_by"]
+    wanted = expected(everything, keep_deleted=True)
+    assert [[w[name] for name in told] for w in found] == [[w[name] for name in told] for w in wanted]
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows_strategy())
 def test_the_flags_of_survivors_name_the_current_rows(rows):
@@ -62,6 +77,26 @@ def test_a_tombstone_hides_its_resource_until_a_newer_version_comes():
     assert [w["digest"] for w in _winners([gone, old, new])] == ["b"]
 
 
+def test_a_tombstone_without_a_time_hides_stated_versions_that_landed_before_it():
+    stated, gone = row(digest="a", time=2, landing=1), row(digest="t", landing=2)
+    assert [(w["digest"], w["decided_by"]) for w in _winners([stated, gone], keep_deleted=True)] == [("t", "landing")]
+    renewed = row(digest="b", time=3, landing=3)
+    assert [(w["digest"], w["decided_by"]) for w in _winners([stated, gone, renewed])] == [("b", "version")]
+
+
+def test_an_older_version_that_lands_after_a_tombstone_without_a_time_brings_nothing_back():
+    rows = [row(digest="a", time=2, landing=1), row(digest="t", landing=2), row(digest="b", time=1, landing=3)]
+    assert _winners(rows) == []
+    # and a newer one does not that had landed before it
+    assert _winners([*rows[1:], row(digest="c", time=3, landing=1)]) == []
+
+
+def test_a_tombstone_with_a_time_does_not_stand_for_one_without():
+    dated, renewed, gone = row(digest="t", time=1), row(digest="a", time=2, landing=2), row(digest="t", landing=3)
+    assert _winners([dated, renewed, gone]) == []
+    assert [w["digest"] for w in _winners([dated, renewed])] == ["a"]
+
+
 def test_content_that_comes_again_keeps_its_first_landing():
     rows = [row(digest="a", landing=1), row(digest="b", landing=2), row(digest="a", landing=3)]
     assert [(w["digest"], w["decided_by"]) for w in _winners(rows)] == [("b", "landing")]
@@ -81,11 +116,10 @@ def test_equal_rows_that_differ_in_nothing_but_the_batch_give_the_first_batch():
 
 @settings(max_examples=40, deadline=None)
 @given(rows_strategy())
-def test_versions_have_one_row_per_key_and_content(rows):
+def test_versions_have_one_row_per_key_and_content_and_one_for_an_undated_tombstone(rows):
     found = versions(frame(rows).lazy()).collect()
-    assert sorted(zip(found["resource_id"], found["digest"], strict=True)) == sorted(
-        {(r["resource_id"], r["digest"]) for r in rows}
-    )
+    told = found.select("resource_id", "digest", pl.col("deleted") & ~pl.col("versioned")).rows()
+    assert sorted(told) == sorted({(r["resource_id"], r["digest"], r["deleted"] and not r["versioned"]) for r in rows})
 
 
 def test_a_filter_by_the_reader_is_applied_after_the_decision():

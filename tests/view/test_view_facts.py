@@ -312,6 +312,51 @@ def test_what_stands_inside_of_a_resource_that_was_entered_in_error_was_so_too(s
     assert usable == {"1": status == "final", "2": True}
 
 
+@pytest.mark.parametrize(
+    ("verification", "usable"), [("confirmed", True), ("entered-in-error", False), ("refuted", True)]
+)
+@pytest.mark.parametrize("resource_type", ["Condition", "AllergyIntolerance"])
+def test_what_stands_inside_of_a_problem_that_was_entered_in_error_was_so_too(
+    resource_type: str, verification: str, usable: bool
+) -> None:
+    inside = observation(concept(LOINC, "718-7"), valueInteger=1)
+    problem = {
+        "resourceType": resource_type,
+        "code": {"text": "x"},
+        "verificationStatus": concept("http://terminology.hl7.org/CodeSystem/condition-ver-status", verification),
+        "contained": [inside],
+    }
+    assert only(facts_of(bearing(rows_of(problem))), "lab")["usable"] is usable
+
+
+MODIFIED = {"modifierExtension": [{"url": "http://example.org/of-a-relative", "valueBoolean": True}]}
+
+
+def test_what_an_extension_changes_the_meaning_of_is_no_evidence() -> None:
+    read = {"code": concept(LOINC, "1-8"), "valueInteger": 2}
+    found = facts(
+        observation(concept(LOINC, "718-7"), valueInteger=1) | MODIFIED,
+        observation(concept(LOINC, "718-7"), valueInteger=2, component=[read | MODIFIED]) | {"id": "of-a-part"},
+        observation(concept(LOINC, "718-7"), valueInteger=3, extension=MODIFIED["modifierExtension"]) | {"id": "plain"},
+    )
+    labs = found.filter(pl.col("kind") == "lab").select("value_text", "usable").unique().sort("value_text")
+    assert labs.rows() == [("1", False), ("2", False), ("3", True)]
+
+
+def test_a_modified_report_says_nothing_of_what_stands_inside_of_it() -> None:
+    inside = observation(concept(LOINC, "718-7"), valueInteger=1)
+    report = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}, "contained": [inside]}
+    assert only(facts_of(bearing(rows_of(report))), "lab")["usable"]
+    modified = facts_of(bearing(rows_of(report | MODIFIED)))
+    assert not only(modified, "lab")["usable"]
+
+
+def test_what_keeps_a_person_out_does_so_also_where_its_meaning_is_changed() -> None:
+    found = facts(patient(deceasedBoolean=True, gender="male") | MODIFIED)
+    assert only(found, "deceased")["usable"]
+    assert not only(found, "gender")["usable"]
+
+
 def test_versions_that_may_take_back_what_stood_inside_of_them_bear() -> None:
     note = {"resourceType": "Basic", "code": {"text": "x"}}
     taken_back = {"resourceType": "QuestionnaireResponse", "status": "entered-in-error"}

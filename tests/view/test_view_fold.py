@@ -21,7 +21,7 @@ versions = st.fixed_dictionaries(
         "resource_id": st.sampled_from(["r1", "r1", "r1", "r2"]),
         "patient_id": st.sampled_from(["A", "B"]),
         # mostly undated: those are the ones whose place can fall
-        "versioned": st.sampled_from([False, False, False, True]),
+        "versioned": st.sampled_from([False, False, True]),
         "day": st.integers(1, 3),
         "digest": st.sampled_from(list(CONTENT)),
     }
@@ -63,15 +63,27 @@ def winners_of_history(history: list[dict[str, Any]]) -> dict[str, tuple[str, st
     for resource in {version["resource_id"] for version in history}:
         mine = [(version, seq) for seq, version in enumerate(history, 1) if version["resource_id"] == resource]
         ranked = []
-        for digest in {version["digest"] for version, _ in mine}:
-            same = [(version, seq) for version, seq in mine if version["digest"] == digest]
+        for digest, undated_delete in {(version["digest"], is_undated_delete(version)) for version, _ in mine}:
+            same = [
+                (version, seq)
+                for version, seq in mine
+                if (version["digest"], is_undated_delete(version)) == (digest, undated_delete)
+            ]
             best = max(version["day"] if version["versioned"] else 0 for version, _ in same)
             rows = [seq for version, seq in same if (version["day"] if version["versioned"] else 0) == best]
-            landed = 0 if best else min(seq for _, seq in same)
-            ranked.append((best > 0, best, landed, digest, history[min(rows, key=object_of) - 1]["patient_id"]))
-        *_, digest, patient = max(ranked)
+            patient = history[min(rows, key=object_of) - 1]["patient_id"]
+            place = 0 if best else min(rows)
+            ranked.append((best > 0, best, place, digest, patient, min(rows), undated_delete))
+        dated, *_, digest, patient, landed, _ = max(ranked)
+        for *_, whose, later, undated_delete in ranked:
+            if dated and undated_delete and later > landed:
+                digest, patient = "gone", whose
         won[resource] = (digest, patient)
     return won
+
+
+def is_undated_delete(version: dict[str, Any]) -> bool:
+    return version["digest"] == "gone" and not version["versioned"]
 
 
 def current(state: pl.DataFrame) -> pl.DataFrame:
@@ -142,6 +154,18 @@ def test_a_dated_version_leaves_nothing_of_the_undated_ones() -> None:
     undated = {"resource_id": "r1", "patient_id": "A", "versioned": False, "day": 1, "digest": "one"}
     state = fold(facts_of_version(undated, 1), facts_of_version(undated | {"versioned": True, "digest": "gone"}, 2))
     assert state.select("digest", "kind", "deleted").rows() == [("gone", "none", True)]
+
+
+def test_a_deletion_without_a_date_leaves_nothing_usable_of_the_dated_versions_before_it() -> None:
+    dated = {"resource_id": "r1", "patient_id": "A", "versioned": True, "day": 2, "digest": "one"}
+    gone = dated | {"versioned": False, "digest": "gone"}
+    state = fold(facts_of_version(dated, 1), facts_of_version(gone, 2))
+    assert current(state).select("digest", "kind", "deleted").rows() == [("gone", "none", True)]
+    assert set(state["kind"]) == {"none"}
+    state = fold(from_bytes(to_bytes(state)), facts_of_version(dated | {"day": 1, "digest": "two"}, 3))
+    assert current(state)["digest"].to_list() == ["gone"]
+    state = fold(from_bytes(to_bytes(state)), facts_of_version(dated | {"day": 3, "digest": "two"}, 4))
+    assert current(state)["kind"].to_list() == ["cancer", "lab"]
 
 
 def test_columns_beside_the_schema_follow_the_record() -> None:

@@ -20,12 +20,19 @@ FIRST = (
     bundle(patient("ann", mrn="M-1"), result("r", "ann", 1), result("gone", "ann", 1)),
     bundle(result("r", "ann", 2), at("2026-01-02T00:00:00Z", result("dated", "ann", 2))),
     deletes("Observation/gone", "Observation/not-yet"),
+    bundle(*(at("2026-01-02T00:00:00Z", result(name, "ann", 1)) for name in ("taken-back", "recreated", "kept"))),
+    deletes("Observation/taken-back", "Observation/recreated"),
 )
 #: Versions that win and lose against those before, and a create that its tombstone preceded.
 SECOND = (
     bundle(result("r", "ann", 1), at("2026-01-01T00:00:00Z", result("dated", "ann", 1))),
     bundle(at("2026-01-03T00:00:00Z", result("dated", "ann", 3)), result("late", "ann", 1)),
     bundle(result("not-yet", "ann", 1), patient("ben", mrn="M-1")),
+    bundle(
+        at("2026-01-01T00:00:00Z", result("taken-back", "ann", 2)),
+        at("2026-01-03T00:00:00Z", result("recreated", "ann", 2)),
+    ),
+    deletes("Observation/kept"),
 )
 
 
