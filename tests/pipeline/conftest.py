@@ -1,7 +1,7 @@
 """Installations that are compared with each other: fresh ones for a test, with keys that all of them share."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,21 @@ def shared_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("world") / "keys"
 
 
+@pytest.fixture(scope="session")
+def installations(servers: Settings, shared_keys: Path) -> Callable[..., AbstractContextManager[World]]:
+    """Makes fresh installations, which live as long as their contexts."""
+
+    def make(**changes: Any) -> AbstractContextManager[World]:
+        return installation(servers, shared_keys.parent / f"home-{next(_number)}", shared_keys, **changes)
+
+    return make
+
+
 @pytest.fixture(scope="module")
-def new_world(servers: Settings, shared_keys: Path) -> Iterator[Callable[..., World]]:
+def new_world(installations: Callable[..., AbstractContextManager[World]]) -> Iterator[Callable[..., World]]:
     """Makes fresh installations, which live as long as the module's tests."""
     with ExitStack() as stack:
-
-        def make(**changes: Any) -> World:
-            home = shared_keys.parent / f"home-{next(_number)}"
-            return stack.enter_context(installation(servers, home, shared_keys, **changes))
-
-        yield make
+        yield lambda **changes: stack.enter_context(installations(**changes))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -85,10 +85,7 @@ class Disturbed:
         """All that must be equal to that of an undisturbed run."""
         told = {event for inbox in self.receiver._inboxes.values() for event in inbox.messages}
         documents = {"history": documents_of(self.world), "persons": persons_of(self.world)}
-        found = {**everything(self.world), **documents, "told": sorted(told)}
-        # Installations live as long as their module: a hundred with open connections are more than the server takes.
-        self.world.platform.db.close()
-        return found
+        return {**everything(self.world), **documents, "told": sorted(told)}
 
 
 def all_the_work(platform: Platform, do: Callable[[Callable[[], object]], object] = lambda step: step()) -> None:
@@ -204,26 +201,34 @@ def counted() -> Any:
 class Bench:
     """Makes installations with the same files in the same order for the same seed.
 
+    Each takes the place of the one before: hundreds would have more connections and volumes than the stores give.
+
     Args:
-        new_world: makes an empty installation.
+        installations: makes empty ones.
         mongo_url: where the history goes.
         stack: ends what is begun here.
     """
 
-    def __init__(self, new_world: Callable[..., World], mongo_url: str, stack: ExitStack) -> None:
-        self._new_world, self._mongo_url, self._stack = new_world, mongo_url, stack
+    def __init__(
+        self, installations: Callable[..., AbstractContextManager[World]], mongo_url: str, stack: ExitStack
+    ) -> None:
+        self._installations, self._mongo_url = installations, mongo_url
+        self._present = stack.enter_context(ExitStack())
         self._undisturbed: dict[int, tuple[dict[str, Any], Counter[str]]] = {}
 
     def disturbed(self, seed: int = 0, **changes: Any) -> Disturbed:
-        """A fresh installation; the seed decides the order of the files and the size of the batches."""
+        """A fresh installation, the only one; the seed decides the order of the files and the size of the batches."""
         pick = random.Random(seed)  # noqa: S311
         size = pick.choice((2, 3, 4, 5)) if seed else 4
         # As if an hour had passed: nothing is too young to be deleted.
         kept = {"collect_after_hours": -1.0, "keep_publications": 1, "keep_publications_days": 0.0}
         changes = {"batch_max_objects": size, "max_attempts": 1000, **kept, **changes}
-        world = self._new_world(mongo_url=self._mongo_url, mongo_database=f"faults_{secrets.token_hex(4)}", **changes)
-        self._stack.callback(world.platform.mongo.drop_database, world.settings.mongo_database)
-        receiver = self._stack.enter_context(receiving(Receiver()))
+        self._present.close()
+        database = f"faults_{secrets.token_hex(4)}"
+        made = self._installations(mongo_url=self._mongo_url, mongo_database=database, **changes)
+        world = self._present.enter_context(made)
+        self._present.callback(world.platform.mongo.drop_database, database)
+        receiver = self._present.enter_context(receiving(Receiver()))
         world.tolerate_quarantine()
         put_trials(world)
         go_live(world)

@@ -4,7 +4,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta, tzinfo
 
 import dagster as dg
@@ -25,9 +25,9 @@ SHIFTS = {"an hour back": -3600, "a day ahead": 86_400}
 
 
 @pytest.fixture(scope="module")
-def bench(new_world: Callable[..., World], mongo_url: str) -> Iterator[Bench]:
+def bench(installations: Callable[..., AbstractContextManager[World]], mongo_url: str) -> Iterator[Bench]:
     with ExitStack() as stack:
-        yield Bench(new_world, mongo_url, stack)
+        yield Bench(installations, mongo_url, stack)
 
 
 def shift(patch: pytest.MonkeyPatch, seconds: float) -> None:

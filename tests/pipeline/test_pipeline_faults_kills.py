@@ -3,7 +3,7 @@
 import random
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 from pipeline_faults import Bench, ended, without_publications
@@ -24,9 +24,9 @@ SEEDS = range(1, 11)
 
 
 @pytest.fixture(scope="module")
-def bench(new_world: Callable[..., World], mongo_url: str) -> Iterator[Bench]:
+def bench(installations: Callable[..., AbstractContextManager[World]], mongo_url: str) -> Iterator[Bench]:
     with ExitStack() as stack:
-        yield Bench(new_world, mongo_url, stack)
+        yield Bench(installations, mongo_url, stack)
 
 
 def test_the_undisturbed_run_passes_every_point_and_has_something_of_everything(bench):

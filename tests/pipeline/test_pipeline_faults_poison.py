@@ -5,7 +5,7 @@ import multiprocessing
 import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
@@ -22,9 +22,9 @@ from spv_platform.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def bench(new_world: Callable[..., World], mongo_url: str) -> Iterator[Bench]:
+def bench(installations: Callable[..., AbstractContextManager[World]], mongo_url: str) -> Iterator[Bench]:
     with ExitStack() as stack:
-        yield Bench(new_world, mongo_url, stack)
+        yield Bench(installations, mongo_url, stack)
 
 
 @pytest.mark.slow

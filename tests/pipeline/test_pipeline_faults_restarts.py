@@ -1,7 +1,7 @@
 """Stores that are restarted in the middle of the work."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
@@ -37,15 +37,14 @@ def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def bench(own_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with ExitStack() as worlds, ExitStack() as rest:
+    with ExitStack() as opened:
         place = tmp_path_factory.mktemp("worlds")
 
-        def new_world(**changes: Any) -> World:
+        def installations(**changes: Any) -> AbstractContextManager[World]:
             home = place / f"home-{len(list(place.iterdir()))}"
-            return worlds.enter_context(installation(own_servers, home, place / "keys", **changes))
+            return installation(own_servers, home, place / "keys", **changes)
 
-        made: Callable[..., World] = new_world
-        yield Bench(made, own_servers.mongo_url, rest)
+        yield Bench(installations, own_servers.mongo_url, opened)
 
 
 @pytest.mark.slow

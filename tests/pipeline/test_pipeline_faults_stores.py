@@ -1,7 +1,7 @@
 """Stores that answer late, half, not at all, or refuse for a while: nothing is lost, doubled or taken for bad input."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,9 +32,9 @@ SLOW, SLOW_SEEDS = pytest.mark.slow, range(1, 11)
 
 
 @pytest.fixture(scope="module")
-def bench(new_world: Callable[..., World], mongo_url: str) -> Iterator[Bench]:
+def bench(installations: Callable[..., AbstractContextManager[World]], mongo_url: str) -> Iterator[Bench]:
     with ExitStack() as stack:
-        yield Bench(new_world, mongo_url, stack)
+        yield Bench(installations, mongo_url, stack)
 
 
 @pytest.fixture(autouse=True)
