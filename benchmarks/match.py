@@ -27,7 +27,8 @@ from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.criteria import from_document
 from spv_platform.trials.evaluate import Evaluation, Matcher
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Age, Biomarker, Criterion, Diagnosis, Finding, Group, Lab, Node, Stage, Trial
+from spv_platform.trials.model import Criterion, Group, Node, Trial
+from spv_platform.trials.questions import Age, Biomarker, Diagnosis, Finding, Lab, Stage
 from spv_platform.trials.registry import Study
 from spv_platform.trials.tables import COHORT_VERDICT, CRITERION_RESULT, stamp
 from spv_platform.trials.terms import unit_factor

@@ -7,23 +7,8 @@ from typing import TypeAlias
 
 from spv_platform.trials.describe import describe
 from spv_platform.trials.kleene import Array
-from spv_platform.trials.model import (
-    Biomarker,
-    Cohort,
-    Criterion,
-    Diagnosis,
-    Distance,
-    Finding,
-    Node,
-    Reach,
-    Site,
-    Stage,
-    Test,
-    Therapy,
-    Trial,
-    criteria_of,
-    gating_tree,
-)
+from spv_platform.trials.model import Cohort, Criterion, Node, Trial, criteria_of, gating_tree
+from spv_platform.trials.questions import Biomarker, Diagnosis, Distance, Finding, Reach, Site, Stage, Test, Therapy
 from spv_platform.trials.registry import Study
 from spv_platform.trials.sites import sites_of
 

@@ -18,8 +18,8 @@ import polars as pl
 from spv_platform.trials import her2
 from spv_platform.trials.evidence import NOT_STATED, NOTHING, Array, Block, Facts, Judged
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import ANY_GENE, INTERGENIC, Biomarker, Range
 from spv_platform.trials.notation import any_change, codons_of, consequence_name, protein_change, replaces
+from spv_platform.trials.questions import ANY_GENE, INTERGENIC, Biomarker, Range
 from spv_platform.trials.terms import fold_code, marker_codes, marker_name, marker_names, table
 from spv_platform.trials.values import judge_number, judge_quantity
 

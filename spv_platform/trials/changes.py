@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from spv_platform.trials.evaluate import Matcher
-from spv_platform.trials.model import Age, Criterion, Distance, Therapy, Trial, criteria_of
+from spv_platform.trials.model import Criterion, Trial, criteria_of
+from spv_platform.trials.questions import Age, Distance, Therapy
 from spv_platform.trials.registry import Study
 
 #: How far ahead is looked.

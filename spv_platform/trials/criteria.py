@@ -11,7 +11,8 @@ import msgspec
 
 from spv_platform import strict_yaml
 from spv_platform.errors import UsageError
-from spv_platform.trials.model import Cohort, Criterion, Group, Level, Node, Op, Site, Trial, criteria_of, gating_tree
+from spv_platform.trials.model import Cohort, Criterion, Group, Level, Node, Op, Trial, criteria_of, gating_tree
+from spv_platform.trials.questions import Site
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16  # groups in groups

@@ -15,7 +15,7 @@ from spv_platform.trials.describe import evidence_summary
 from spv_platform.trials.evidence import NO_PLACES, UNDATED, Facts, Verdicts
 from spv_platform.trials.kleene import MET, NAMES, NOT_MET, UNKNOWN, Array
 from spv_platform.trials.lists import ROWS_AT_ONCE, lists_of
-from spv_platform.trials.model import Reach, Test
+from spv_platform.trials.questions import Reach, Test
 from spv_platform.trials.sites import distances
 from spv_platform.trials.tables import CRITERION_RESULT_COLUMNS, EVIDENCE
 

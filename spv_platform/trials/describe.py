@@ -4,10 +4,10 @@ from datetime import date, datetime, time
 
 import polars as pl
 
-from spv_platform.trials.model import (
+from spv_platform.trials.model import Criterion
+from spv_platform.trials.questions import (
     Age,
     Biomarker,
-    Criterion,
     Diagnosis,
     Distance,
     Finding,

@@ -15,7 +15,7 @@ import polars as pl
 
 from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Diagnosis
+from spv_platform.trials.questions import Diagnosis
 from spv_platform.trials.terms import OTHER_NAMES, canonical_code, fold_code, table
 from spv_platform.view.schema import SCHEMA
 

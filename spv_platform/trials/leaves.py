@@ -16,7 +16,8 @@ from spv_platform.trials import biomarkers
 from spv_platform.trials.cancers import judge_cancer_codes
 from spv_platform.trials.evidence import NOT_STATED, UNDATED, Array, Facts, Judged, Verdicts, look_up, micros
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import (
+from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
+from spv_platform.trials.questions import (
     Age,
     Biomarker,
     Diagnosis,
@@ -30,7 +31,6 @@ from spv_platform.trials.model import (
     Test,
     Therapy,
 )
-from spv_platform.trials.notation import is_other_stage, judge_stage, other_stage_systems, stage_group, stage_of_code
 from spv_platform.trials.rules import Rule, agree, best, decide_together, history, latest, nothing, opposite, worst
 from spv_platform.trials.sites import judge_reach
 from spv_platform.trials.terms import code_matches, fold_code, plausible_range

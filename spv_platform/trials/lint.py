@@ -3,23 +3,9 @@
 import math
 
 from spv_platform.trials.cancers import cancer_class, extent
-from spv_platform.trials.model import (
-    ANY_GENE,
-    INTERGENIC,
-    Age,
-    Biomarker,
-    Criterion,
-    Diagnosis,
-    Finding,
-    Group,
-    Lab,
-    Node,
-    Sex,
-    Trial,
-    criteria_of,
-    gating_tree,
-)
+from spv_platform.trials.model import Criterion, Group, Node, Trial, criteria_of, gating_tree
 from spv_platform.trials.paths import Literal, Path, TooManyPathsError, paths
+from spv_platform.trials.questions import ANY_GENE, INTERGENIC, Age, Biomarker, Diagnosis, Finding, Lab, Sex
 from spv_platform.trials.sites import point_of
 from spv_platform.trials.terms import gene_advice, known_unit, marker_name
 

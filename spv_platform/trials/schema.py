@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 
 from spv_platform.trials.criteria import MAX_CRITERIA
-from spv_platform.trials.model import KINDS, TIMELESS, Criterion, Site
+from spv_platform.trials.model import KINDS, TIMELESS, Criterion
+from spv_platform.trials.questions import Site
 
 ID = "https://json-schema.org/draft/2020-12/schema"
 _LISTED = {"type": "string"}

@@ -17,7 +17,8 @@ import polars as pl
 
 from spv_platform.trials.evidence import Array, Facts, Judged
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Reach, Site, Trial
+from spv_platform.trials.model import Trial
+from spv_platform.trials.questions import Reach, Site
 from spv_platform.trials.registry import Study
 
 #: Mean radius of the earth (IUGG).

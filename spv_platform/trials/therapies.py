@@ -27,7 +27,7 @@ import polars as pl
 
 from spv_platform.trials.evidence import DAY, UNDATED, Array, Block, Facts, Judged, look_up, micros
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Range, Therapy
+from spv_platform.trials.questions import Range, Therapy
 from spv_platform.trials.terms import canonical_code, table
 
 #: Drugs that begin within so many days are given together.

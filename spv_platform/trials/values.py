@@ -5,7 +5,7 @@ import polars as pl
 
 from spv_platform.trials.evidence import Array, Block
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
-from spv_platform.trials.model import Lab, Range
+from spv_platform.trials.questions import Lab, Range
 from spv_platform.trials.terms import unit_factor
 
 #: A comparator as where the value itself lies: nothing, below or at it, above or at it; None: not understood.

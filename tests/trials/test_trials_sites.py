@@ -12,7 +12,8 @@ from spv_platform.trials.criteria import CriteriaError, from_document, parse_tri
 from spv_platform.trials.evaluate import evaluate
 from spv_platform.trials.explain import explain
 from spv_platform.trials.lint import lint
-from spv_platform.trials.model import Site, Trial
+from spv_platform.trials.model import Trial
+from spv_platform.trials.questions import Site
 from spv_platform.trials.registry import Site as RegistrySite
 from spv_platform.trials.registry import Study
 from spv_platform.trials.sites import RADIUS_KM, great_circle_km, point_of, sites_of

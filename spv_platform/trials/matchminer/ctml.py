@@ -19,18 +19,8 @@ from spv_platform.trials.matchminer.questions import NoQuestionError, Object, cl
 from spv_platform.trials.matchminer.words import (
     OPEN_STATUS,
 )
-from spv_platform.trials.model import (
-    ANY_GENE,
-    INTERGENIC,
-    Age,
-    Biomarker,
-    Cohort,
-    Criterion,
-    Diagnosis,
-    Group,
-    Node,
-    Trial,
-)
+from spv_platform.trials.model import Cohort, Criterion, Group, Node, Trial
+from spv_platform.trials.questions import ANY_GENE, INTERGENIC, Age, Biomarker, Diagnosis
 from spv_platform.trials.terms import gene_advice
 
 MAX_BYTES = 4 * 2**20

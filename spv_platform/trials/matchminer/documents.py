@@ -18,8 +18,9 @@ from spv_platform.trials.evidence import Facts
 from spv_platform.trials.kleene import MET, NOT_MET, UNKNOWN
 from spv_platform.trials.leaves import judge
 from spv_platform.trials.matchminer.records import Records
-from spv_platform.trials.model import Biomarker, Cohort, Criterion, Node, Trial, gating_tree
+from spv_platform.trials.model import Cohort, Criterion, Node, Trial, gating_tree
 from spv_platform.trials.paths import Literal, Path, TooManyPathsError, paths
+from spv_platform.trials.questions import Biomarker
 
 
 @dataclass(frozen=True)

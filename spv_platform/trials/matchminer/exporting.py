@@ -18,19 +18,9 @@ from spv_platform.trials.matchminer.words import (
     MARKERS,
     comparison,
 )
-from spv_platform.trials.model import (
-    ANY_GENE,
-    Age,
-    Alteration,
-    Biomarker,
-    Criterion,
-    Diagnosis,
-    Node,
-    Range,
-    Trial,
-    criteria_of,
-)
+from spv_platform.trials.model import Criterion, Node, Trial, criteria_of
 from spv_platform.trials.notation import any_change
+from spv_platform.trials.questions import ANY_GENE, Age, Alteration, Biomarker, Diagnosis, Range
 
 
 def to_ctml(trial: Trial) -> Imported:

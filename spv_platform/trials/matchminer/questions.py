@@ -15,15 +15,8 @@ from spv_platform.trials.matchminer.words import (
     YES_NO,
     limits,
 )
-from spv_platform.trials.model import (
-    ANY_GENE,
-    INTERGENIC,
-    Age,
-    Biomarker,
-    Diagnosis,
-    Range,
-)
 from spv_platform.trials.notation import any_change, consequence_name, protein_change
+from spv_platform.trials.questions import ANY_GENE, INTERGENIC, Age, Biomarker, Diagnosis, Range
 
 Object = dict[str, Any]
 SEXES = ("female", "male")

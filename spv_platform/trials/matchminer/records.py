@@ -20,7 +20,7 @@ import polars as pl
 from spv_platform.errors import UsageError
 from spv_platform.trials import oncotree
 from spv_platform.trials.matchminer.words import CALLS, GAINS, POLARITY, REPAIR, SIGNATURES, YES_NO
-from spv_platform.trials.model import INTERGENIC
+from spv_platform.trials.questions import INTERGENIC
 from spv_platform.trials.terms import current_gene
 from spv_platform.view.schema import SCHEMA
 
