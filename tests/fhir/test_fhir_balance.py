@@ -70,7 +70,9 @@ def test_the_order_of_versioned_entries_does_not_matter(entries: list[Any], rand
 
 @quick
 @given(st.lists(GOOD | DELETES, max_size=8), TIMES)
-def test_the_winner_is_the_one_that_the_lake_would_choose(entries: list[Any], time: str | None) -> None:
+def test_the_winner_is_the_one_that_the_lake_would_choose_of_entries_that_land_one_by_one(
+    entries: list[Any], time: str | None
+) -> None:
     from spv_platform.lake.winners import winners
 
     stamp = {"timestamp": time} if time else {}
@@ -78,7 +80,9 @@ def test_the_winner_is_the_one_that_the_lake_would_choose(entries: list[Any], ti
     apart = [parse(bundle(one, **stamp), check=NO_CHECK) for one in entries]
     for name, frame in parsed.tables.items():
         every = pl.concat(
-            part.tables[name].with_columns(pl.lit(number, pl.Int64).alias("source_entry"))
+            part.tables[name].with_columns(
+                pl.lit(number, pl.Int64).alias(place) for place in ("source_entry", "_landing_seq")
+            )
             for number, part in enumerate(apart)
             if name in part.tables
         )
