@@ -386,11 +386,11 @@ def _set_aside(entry: int, error: EntryRefusedError) -> list[QuarantinedEntry]:
 def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
     """The winning version of each key, and how many entries repeat an earlier one.
 
-    The rule is that of `lake.winners` for versions that land one by one: versioned before unversioned, then the later time,
-    then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a history
-    says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one version, at
-    its first entry, with the latest time. A deletion without a time wins over versions that have one if it comes after
-    the best of them.
+    The rule is that of `lake.winners` for versions that land one by one: versioned before unversioned, then the later
+    time, then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a
+    history says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one
+    version, at its first entry, with the latest time. A deletion without a time wins over versions that have one if it
+    comes after the best of them.
     """
     if len({version.key for version in versions}) == len(versions):
         return versions, 0
