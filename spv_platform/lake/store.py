@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
-from spv_platform import faults
+from spv_platform import aws, faults
 from spv_platform.errors import TransientError, UsageError
 from spv_platform.lake.spec import RESOURCE_TABLES, TableSpec
 from spv_platform.settings import Settings
@@ -228,18 +228,7 @@ class Lake:
 
     @cached_property
     def _s3(self) -> "S3Client":
-        import boto3
-        from botocore.config import Config
-
-        settings = self.settings
-        return boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint or None,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.s3_access_key_id,
-            aws_secret_access_key=settings.s3_secret_access_key,
-            config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30),
-        )
+        return aws.client(self.settings, "s3", self.settings.s3_endpoint)
 
 
 def _leads_to(handle: "DeltaTable", version: int) -> bool:

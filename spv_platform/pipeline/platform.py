@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from spv_platform import aws
 from spv_platform.envelope.keys import FileKeyStore, TenantKeys
 from spv_platform.ledger.db import Database
 from spv_platform.settings import Settings
@@ -38,13 +39,14 @@ class Platform:
     @cached_property
     def s3(self) -> "S3Client":
         """The object store."""
-        return self._client("s3", self.settings.s3_endpoint, read_timeout_s=30, attempts=4)
+        return aws.client(self.settings, "s3", self.settings.s3_endpoint)
 
     @cached_property
     def sqs(self) -> Any:
         """The server of the landing bucket's events; its address is part of the queue's."""
         address = urlsplit(self.settings.landing_queue_url)
-        return self._client("sqs", f"{address.scheme}://{address.netloc}", read_timeout_s=10, attempts=2)
+        endpoint = f"{address.scheme}://{address.netloc}"
+        return aws.client(self.settings, "sqs", endpoint, read_timeout_s=10, attempts=2)
 
     @cached_property
     def looks(self) -> "Listing":
@@ -52,22 +54,8 @@ class Platform:
         from spv_platform.pipeline.landing.listing import Listing
 
         # A look that fails must leave room in a tick, which has a minute.
-        s3 = self._client("s3", self.settings.s3_endpoint, read_timeout_s=12, attempts=2)
+        s3 = aws.client(self.settings, "s3", self.settings.s3_endpoint, read_timeout_s=12, attempts=2)
         return Listing(s3, self.db, self.settings.landing_bucket)
-
-    def _client(self, service: Literal["s3", "sqs"], endpoint: str, *, read_timeout_s: int, attempts: int) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        retries = {"mode": "standard", "total_max_attempts": attempts}
-        return boto3.client(
-            service,
-            endpoint_url=endpoint or None,
-            region_name=self.settings.s3_region,
-            aws_access_key_id=self.settings.s3_access_key_id,
-            aws_secret_access_key=self.settings.s3_secret_access_key,
-            config=Config(retries=retries, connect_timeout=5, read_timeout=read_timeout_s),  # type: ignore[arg-type]
-        )
 
     @cached_property
     def lake(self) -> "Lake":

@@ -72,6 +72,8 @@ class _Connection:
         with suppress(OSError):
             if reset:
                 self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # A socket that another thread reads from is closed only once that thread has been woken.
+                self.client.shutdown(socket.SHUT_RD)
                 self.client.close()
             else:
                 self.client.shutdown(socket.SHUT_RDWR)

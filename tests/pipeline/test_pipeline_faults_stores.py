@@ -1,5 +1,6 @@
 """Stores that answer late, half, not at all, or refuse for a while: nothing is lost, doubled or taken for bad input."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -7,10 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import HTTPClientError
 from pipeline_faults import Bench, Disturbed, persist, without_publications
 from pipeline_proxy import Address, Answer, Cut, Fault, Rule, Stall, proxy
 from pipeline_world import TENANT, World
 
+from spv_platform import aws
 from spv_platform.pipeline import claims
 from spv_platform.pipeline.platform import Platform
 
@@ -77,6 +80,26 @@ def test_an_object_store_that_fails_any_request_changes_nothing(bench, name, see
     check_s3(bench, Rule(S3_FAULTS[name], REQUEST, 0.1, most=20, seed=seed))
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda s3, bucket: s3.put_object(Bucket=bucket, Key="new", Body=io.BytesIO(b"body")),
+        lambda s3, bucket: s3.get_object(Bucket=bucket, Key="there"),
+        lambda s3, bucket: s3.head_object(Bucket=bucket, Key="there"),
+        lambda s3, bucket: s3.list_objects_v2(Bucket=bucket),
+    ],
+    ids=["put", "get", "head", "list"],
+)
+def test_an_answer_that_ends_within_its_head_is_no_answer(bench, ask):
+    disturbed = bench.disturbed()
+    bucket = disturbed.world.settings.feeds_bucket
+    disturbed.world.platform.s3.put_object(Bucket=bucket, Key="there", Body=b"body")
+    with proxy(target(disturbed, "s3_endpoint"), Rule(Cut(20), REQUEST)) as address:
+        with pytest.raises(HTTPClientError, match="within the head"):
+            ask(through(address, disturbed, "s3_endpoint").s3, bucket)
+        assert address.faults
+
+
 @pytest.mark.slow
 def test_an_object_store_that_stalls_for_ten_seconds_changes_nothing(bench):
     check_s3(bench, Rule(Stall(10), REQUEST, 0.1, most=5))
@@ -89,8 +112,8 @@ def test_a_read_that_takes_too_long_is_given_up_and_tried_again(bench):
     rule = Rule(Stall(60), f"GET /{disturbed.world.settings.landing_bucket}/{TENANT}/".encode(), most=5)
     with proxy(target(disturbed, "s3_endpoint"), rule) as address:
         platform = through(address, disturbed, "s3_endpoint")
-        impatient = platform._client("s3", platform.settings.s3_endpoint, read_timeout_s=0.2, attempts=2)
-        platform.__dict__["s3"] = impatient
+        address_of_s3 = platform.settings.s3_endpoint
+        platform.__dict__["s3"] = aws.client(platform.settings, "s3", address_of_s3, read_timeout_s=0.2, attempts=2)
         persist(platform, disturbed.let_time_pass)
         assert address.faults == 5
     assert without_publications(disturbed.found()) == without_publications(expected)
