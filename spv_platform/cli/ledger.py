@@ -68,10 +68,9 @@ def check(tenant: str | None, deep: bool, as_json: bool) -> None:
 
     platform = open_platform()
     with platform.db.transaction() as cur:
-        known = tenants.tenants(cur)
-    if tenant and tenant not in known:
-        raise UsageError(f"there is no tenant {tenant}: see `spv tenant list`")
-    names = [tenant] if tenant else known
+        if tenant:
+            tenants.require_tenant(cur, tenant)
+        names = [tenant] if tenant else tenants.tenants(cur)
     found = []
     with progress("checking", len(names), as_json) as done:
         for name in names:

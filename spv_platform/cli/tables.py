@@ -39,16 +39,15 @@ def tables(
 
     platform = open_platform()
     with platform.db.transaction() as cur:
-        known = registry.tenants(cur)
-    if tenant and tenant not in known:
-        raise UsageError(f"no tenant {tenant!r}: there are {', '.join(known)}")
+        if tenant:
+            registry.require_tenant(cur, tenant)
+        owners = [tenant] if tenant else registry.tenants(cur)
     if name == "patient_fact":
-        owners = [tenant] if tenant else known
         _patient_facts(platform, owners, patient, source, None if everything else limit, as_json)
         return
     if patient:
         raise UsageError("--patient goes with patient_fact only: `spv patient show` prints a person's view")
-    readers = {t: reading.reader(platform, t) for t in ([tenant] if tenant else known)}
+    readers = {t: reading.reader(platform, t) for t in owners}
     if name is None:
         rows = [
             {"tenant": t, "table": table, "rows": reader.count(table), "publication": reader.seq}

@@ -64,6 +64,17 @@ def tenant_exists(cur: Cursor, tenant: str) -> bool:
     return cur.fetchone() is not None
 
 
+def require_tenant(cur: Cursor, tenant: str) -> None:
+    """Refuse a name that somebody gave and no tenant has.
+
+    Raises:
+        UsageError: the tenant is unknown or removed; the message names those there are.
+    """
+    known = tenants(cur)
+    if tenant not in known:
+        raise UsageError(f"there is no tenant {tenant}: choose one of {', '.join(known) or 'none yet'}")
+
+
 def keep_active(cur: Cursor, tenant: str) -> bool:
     """Whether the tenant is known and not removed; if so, it is not removed before this transaction ends."""
     cur.execute("SELECT 1 FROM ops.tenant WHERE tenant = %s AND removed_at IS NULL FOR KEY SHARE", (tenant,))

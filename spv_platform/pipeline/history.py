@@ -81,7 +81,7 @@ def rebuild(platform: Platform, tenant: str, *, who: str) -> FeedReport:
         TransientError: a store was away.
     """
     with platform.db.transaction() as cur:
-        _check_tenant(tenants.tenants(cur), tenant)
+        tenants.require_tenant(cur, tenant)
         turn = history.take(cur, tenant, hold_s=_HOLD_S, despite_pause=True)
         if turn is None:
             raise UsageError(f"the history of {tenant} is being fed: try again in {_HOLD_S:.0f} seconds at most")
@@ -157,7 +157,7 @@ def find(platform: Platform, tenant: str, identifier: str, *, who: str) -> list[
     if "|" not in identifier:
         raise UsageError("an identifier has the form SYSTEM|VALUE: name the system too")
     with platform.db.transaction() as cur:
-        _check_tenant(tenants.tenants(cur), tenant)
+        tenants.require_tenant(cur, tenant)
     found: list[dict[str, Any]] = []
     with open_store(platform, tenant) as store:
         for person_id in store.find(identifier):
@@ -267,8 +267,3 @@ def _note(platform: Platform, tenant: str, made: Changes, refused: list[Refused]
 
 def _ids(documents: list[Document]) -> list[str]:
     return [document["_id"] for document in documents]
-
-
-def _check_tenant(known: list[str], tenant: str) -> None:
-    if tenant not in known:
-        raise UsageError(f"no tenant {tenant!r}: there are {', '.join(known)}")

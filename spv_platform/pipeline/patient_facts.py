@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from spv_platform.envelope.keys import mac
-from spv_platform.errors import UsageError
 from spv_platform.identity.link import record_id
 from spv_platform.ledger import audit, records, tenants
 from spv_platform.pipeline.persons import look_up
@@ -39,8 +38,7 @@ def patient_facts(
         yield fact_table(facts_of_person(platform, tenant, found.view))
         return
     with platform.db.transaction() as cur:
-        if not tenants.tenant_exists(cur, tenant):
-            raise UsageError(f"there is no tenant {tenant}: `spv tenant list` shows them")
+        tenants.require_tenant(cur, tenant)
         audit.write(cur, who, "facts show", tenant, "patient_fact")
     for facts in facts_of_tenant(platform, tenant):
         yield fact_table(facts)
@@ -73,6 +71,5 @@ def unmapped_codes(platform: Platform, tenant: str) -> pl.DataFrame:
         UsageError: no such tenant.
     """
     with platform.db.transaction() as cur:
-        if not tenants.tenant_exists(cur, tenant):
-            raise UsageError(f"there is no tenant {tenant}: `spv tenant list` shows them")
+        tenants.require_tenant(cur, tenant)
     return add_up([unmapped(facts) for facts in facts_of_tenant(platform, tenant)])

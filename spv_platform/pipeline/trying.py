@@ -179,8 +179,7 @@ def try_criteria(
 def _begin(platform: Platform, tenant: str, trials: list[Trial], as_of: date | None, who: str) -> InForce:
     """What is in force at the tenant, on the day of evaluation; that somebody tries criteria is noted."""
     with platform.db.transaction() as cur:
-        if tenant not in tenants.tenants(cur):
-            raise UsageError(f"there is no tenant {tenant}: `spv tenant list` shows them")
+        tenants.require_tenant(cur, tenant)
         names = ", ".join(trial.trial for trial in trials) or "criteria in force"
         audit.write(cur, who, "trials try", tenant, names)
         basis = in_force(cur, tenant)

@@ -10,7 +10,6 @@ from math import ceil
 
 import polars as pl
 
-from spv_platform.errors import UsageError
 from spv_platform.lake.spec import RESOURCE_KEY
 from spv_platform.lake.tables import TABLES
 from spv_platform.lake.winners import versions
@@ -79,9 +78,7 @@ def ask(platform: Platform, tenant: str, *, dry_run: bool, who: str) -> Asked:
         UsageError: there is no such tenant.
     """
     with platform.db.transaction() as cur:
-        known = tenants.tenants(cur)
-        if tenant not in known:
-            raise UsageError(f"there is no tenant {tenant}: choose one of {', '.join(known) or 'none yet'}")
+        tenants.require_tenant(cur, tenant)
         found = records.count(cur, tenant)
     published = reader(platform, tenant)
     rows = sum(published.stored_rows(name) for name in _tables(published))

@@ -50,9 +50,7 @@ def reprocess(platform: Platform, stretch: Stretch, *, dry_run: bool, who: str) 
     """
     _check_zone(stretch.since, stretch.until)
     with platform.db.transaction() as cur:
-        known = tenants.tenants(cur)
-        if stretch.tenant not in known:
-            raise UsageError(f"there is no tenant {stretch.tenant}: choose one of {', '.join(known) or 'none yet'}")
+        tenants.require_tenant(cur, stretch.tenant)
         count, size, left = replays.replayable(cur, stretch)
         if not dry_run:
             replays.replay_all(cur, stretch)
