@@ -28,9 +28,6 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
     "other_resource": clinical.facts_of_others,
 }
 
-#: Tables of which only some rows bear facts. A report bears those of the results that it contains; one that is not
-#: final any more may have to take them back, and so may whatever else contains results.
-_STILL = ("registered", "partial", "preliminary", "final")
 _IN_ERROR = pl.col("status").eq("entered-in-error").fill_null(value=False)
 #: An element that has one inside counts too, and so does a contained resource.
 _MODIFIED = pl.col("extension_urls").list.eval(pl.element().str.starts_with(MODIFIER)).list.any().fill_null(value=False)
@@ -39,12 +36,10 @@ _RETRACTED = {
     "status": _IN_ERROR,
     "verification_status": clinical.unverified_as(["entered-in-error"]).is_not_null(),
 }
+#: Tables of which only some rows bear facts: whatever contains results may have to take them back. Of reports all do:
+#: the next version of one may leave out a result that this one contains.
 _BEARING = {
-    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"])
-    | pl.col("deleted")
-    | _IN_ERROR
-    | _MODIFIED,
-    "diagnostic_report": ~pl.col("status").is_in(_STILL).fill_null(False) | _MODIFIED,
+    "other_resource": pl.col("resource_type").is_in(["Consent", "Specimen"]) | pl.col("deleted") | _IN_ERROR | _MODIFIED
 }
 #: What says which version a fact is from.
 _FROM = [*RESOURCE_KEY, "digest"]

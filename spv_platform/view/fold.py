@@ -59,10 +59,9 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
 
 
 def _contested(facts: pl.DataFrame) -> pl.DataFrame:
-    """The keys of resources of which there is more than one version with something to say: few, and slow to decide."""
+    """The keys of resources of which there is more than one version: few, and slow to decide."""
     distinct = facts.select(*VERSION_COLUMNS, silent=pl.col("kind") == "none").unique()
-    several = pl.struct(_KEY).is_duplicated()
-    return distinct.filter(several | pl.col("silent")).select(_KEY).unique()
+    return distinct.filter(pl.struct(_KEY).is_duplicated()).select(_KEY).unique()
 
 
 def _decided(facts: pl.DataFrame) -> list[pl.DataFrame]:
