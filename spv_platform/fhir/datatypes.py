@@ -46,6 +46,27 @@ class Period(msgspec.Struct, gc=False):
     end: Text = None
 
 
+class Range(msgspec.Struct, gc=False):
+    """Range."""
+
+    low: Quantity | None = None
+    high: Quantity | None = None
+
+
+class Ratio(msgspec.Struct, gc=False):
+    """Ratio."""
+
+    numerator: Quantity | None = None
+    denominator: Quantity | None = None
+
+
+class SampledData(msgspec.Struct, gc=False):
+    """SampledData."""
+
+    origin: Quantity | None = None
+    data: Text = None
+
+
 class Identifier(msgspec.Struct, gc=False):
     """Identifier."""
 
@@ -115,5 +136,9 @@ class Component(msgspec.Struct, gc=False, rename="camel"):
     value_boolean: bool | None = None
     value_time: Text = None
     value_date_time: Text = None
+    value_range: Range | None = None
+    value_ratio: Ratio | None = None
+    value_period: Period | None = None
+    value_sampled_data: SampledData | None = None
     data_absent_reason: Concept | None = None
     interpretation: list[Concept] | None = None

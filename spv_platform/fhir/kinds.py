@@ -93,6 +93,33 @@ def _components(values: list[Any], _: Any) -> tuple[Any, ...]:
     )
 
 
+def _component_values(values: list[Any], _: Any) -> tuple[Any, ...]:
+    found = [_further(component) for component in values]
+    return (found if any(each is not None for each in found) else None,)
+
+
+def _further(component: Any) -> tuple[Any, ...] | None:
+    """What a component has for a value if that is none of `_components`."""
+    between, ratio, period = component.value_range, component.value_ratio, component.value_period
+    samples = component.value_sampled_data
+    if not (between or ratio or period or samples):
+        return None
+    return (
+        between and _whole(between.low),
+        between and _whole(between.high),
+        ratio and _whole(ratio.numerator),
+        ratio and _whole(ratio.denominator),
+        period and period.start,
+        period and period.end,
+        samples and samples.data,
+        samples and _whole(samples.origin),
+    )
+
+
+def _whole(quantity: Quantity | None) -> tuple[Any, ...] | None:
+    return None if quantity is None else _parts(quantity)
+
+
 def _reason(concept: Concept | None) -> list[tuple[Any, ...]] | None:
     """Why a component has no value; in words only, these stand for a display."""
     return codings_of(concept) or ([(None, None, concept.text)] if concept and concept.text else None)
@@ -156,6 +183,7 @@ CONVERT: dict[str, Convert] = {
     "links": _links,
     "quantity": _quantity,
     "components": _components,
+    "component_values": _component_values,
     "identifiers": _identifiers,
     "names": _names,
     "addresses": _addresses,

@@ -75,6 +75,23 @@ _QUANTITY: dict[str, pl.DataType] = {
 }
 _INTERVAL: dict[str, pl.DataType] = {"_start": pl.Datetime("us"), "_end": pl.Datetime("us")}
 
+#: A quantity in one field; the names are those of its columns.
+_ONE_QUANTITY = pl.Struct({name.removeprefix("_"): dtype for name, dtype in _QUANTITY.items()})
+#: Of components whose value is none of those of `COMPONENTS`, beside these.
+COMPONENT_VALUES = pl.List(
+    pl.Struct(
+        {
+            "range_low": _ONE_QUANTITY,
+            "range_high": _ONE_QUANTITY,
+            "ratio_numerator": _ONE_QUANTITY,
+            "ratio_denominator": _ONE_QUANTITY,
+            "period_from": pl.String,
+            "period_to": pl.String,
+            "samples": pl.String,
+            "samples_origin": _ONE_QUANTITY,
+        }
+    )
+)
 COMPONENTS = pl.List(
     pl.Struct(
         {
@@ -125,6 +142,7 @@ PHYSICAL: dict[str, dict[str, pl.DataType]] = {
     "links": {"": REFERENCES},
     "quantity": _QUANTITY,
     "components": {"": COMPONENTS},
+    "component_values": {"": COMPONENT_VALUES},
     "identifiers": {"": IDENTIFIERS},
     "names": {"": NAMES},
     "addresses": {"": ADDRESSES},

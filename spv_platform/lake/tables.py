@@ -21,6 +21,17 @@ def _c(
     return Column(name, path, type_, description, phi, latest_days)
 
 
+def _loosely(name: str, what: str) -> tuple[Column, ...]:
+    """The columns of a choice of types for a time, beside that of `…DateTime` and of the beginning of `…Period`."""
+    return (
+        _c(f"{name}_until", f"{name}Period.end", "time", f"{what}, the end of that time.", Phi.QUASI),
+        _c(f"{name}_age", f"{name}Age", "quantity", f"{what}, as an age.", Phi.QUASI),
+        _c(f"{name}_age_low", f"{name}Range.low", "quantity", f"{what}, the least age.", Phi.QUASI),
+        _c(f"{name}_age_high", f"{name}Range.high", "quantity", f"{what}, the greatest age.", Phi.QUASI),
+        _c(f"{name}_string", f"{name}String", "string", f"{what}, in words.", Phi.QUASI),
+    )
+
+
 _CODE = (
     _c("code", "code", "codings", "What the record is about, every coding as sent."),
     _c("code_text", "code.text", "string", "The text of the code.", Phi.QUASI),
@@ -99,8 +110,9 @@ CONDITION = Table(
         _c("body_site", "bodySite", "codings", "Body site."),
         _ENCOUNTER,
         _c("onset", "onsetDateTime|onsetPeriod.start", "time", "When it began.", Phi.QUASI),
-        _c("onset_string", "onsetString", "string", "When it began, in words.", Phi.QUASI),
+        *_loosely("onset", "When it began"),
         _c("abatement", "abatementDateTime|abatementPeriod.start", "time", "When it ended.", Phi.QUASI),
+        *_loosely("abatement", "When it ended"),
         _c("recorded", "recordedDate", "time", "When it was recorded.", Phi.QUASI, _TOMORROW),
         _c("stage", "stage.summary", "codings", "Stages stated on the condition."),
         _c("stage_type", "stage.type", "codings", "Which staging each is."),
@@ -138,6 +150,9 @@ OBSERVATION = Table(
         _ENCOUNTER,
         _c("effective", "effectiveDateTime|effectiveInstant", "time", "When it was true.", Phi.QUASI, _TOMORROW),
         _c("effective_period", "effectivePeriod", "period", "When it was true, as a period.", Phi.QUASI, _TOMORROW),
+        _c("effective_timing", "effectiveTiming.event", "strings", "When it was true, several times.", Phi.QUASI),
+        _c("effective_timing_code", "effectiveTiming.code", "codings", "When it was true, as a rule."),
+        _c("effective_bounds", "effectiveTiming.repeat.boundsPeriod", "period", "How long by that rule.", Phi.QUASI),
         _ISSUED,
         _c("performer", "performer", "references", "Who is responsible.", Phi.QUASI),
         _c("performer_display", "performer.display", "strings", "The names of those who are responsible.", Phi.QUASI),
@@ -152,6 +167,15 @@ OBSERVATION = Table(
         _c("value_ratio_denominator", "valueRatio.denominator", "quantity", "Denominator of a ratio."),
         _c("value_range_low", "valueRange.low", "quantity", "Low end of a range."),
         _c("value_range_high", "valueRange.high", "quantity", "High end of a range."),
+        _c("value_period", "valuePeriod", "period", "Value as a period.", Phi.QUASI),
+        _c("value_clock", "valueTime", "string", "Value as a time of day."),
+        _c("value_samples", "valueSampledData.data", "string", "Samples, as one text."),
+        _c("value_samples_origin", "valueSampledData.origin", "quantity", "What a sample of 0 stands for."),
+        _c("value_samples_period", "valueSampledData.period", "decimal", "Milliseconds between samples."),
+        _c("value_samples_factor", "valueSampledData.factor", "decimal", "What one in a sample stands for."),
+        _c("value_samples_lower", "valueSampledData.lowerLimit", "decimal", "Lower limit of detection."),
+        _c("value_samples_upper", "valueSampledData.upperLimit", "decimal", "Upper limit of detection."),
+        _c("value_samples_dimensions", "valueSampledData.dimensions", "integer", "Samples at each point in time."),
         _c("absent_reason", "dataAbsentReason", "codings", "Why there is no value."),
         _c("absent_reason_text", "dataAbsentReason.text", "string", "Why there is no value, in words.", Phi.QUASI),
         _c("interpretation", "interpretation", "codings", "High, low, positive, negative, …"),
@@ -163,6 +187,12 @@ OBSERVATION = Table(
         _c("derived_from", "derivedFrom", "references", "What it was derived from.", Phi.QUASI),
         _c("has_member", "hasMember", "references", "Members of a panel.", Phi.QUASI),
         _c("component", "component", "components", "Component results."),
+        _c(
+            "component_value",
+            "component",
+            "component_values",
+            "Ranges, ratios, periods and samples of the components, one for each; null: none has one.",
+        ),
         _c("component_text", "component.valueCodeableConcept.text", "strings", "Texts of concepts.", Phi.QUASI),
         _c(
             "condition_absent",
@@ -213,6 +243,7 @@ PROCEDURE = Table(
         _ENCOUNTER,
         _c("performed", "performedDateTime", "time", "When it was done.", Phi.QUASI),
         _c("performed_period", "performedPeriod", "period", "When it was done, as a period.", Phi.QUASI),
+        *_loosely("performed", "When it was done")[1:],
         _c("reason", "reasonCode", "codings", "Why it was done."),
         _c("reason_reference", "reasonReference", "references", "The problem it was done for.", Phi.QUASI),
         _c("body_site", "bodySite", "codings", "Body site."),
@@ -251,6 +282,7 @@ IMMUNIZATION = Table(
         _c("code_text", "vaccineCode.text", "string", "The vaccine in words.", Phi.QUASI),
         _ENCOUNTER,
         _c("occurrence", "occurrenceDateTime", "time", "When it was given.", Phi.QUASI, _TOMORROW),
+        _c("occurrence_string", "occurrenceString", "string", "When it was given, in words.", Phi.QUASI),
         _c("recorded", "recorded", "time", "When it was recorded.", Phi.QUASI, _TOMORROW),
     ),
     "Vaccinations.",
@@ -269,7 +301,8 @@ ALLERGY = Table(
         _c("category", "category", "strings", "food, medication, environment, biologic."),
         _c("criticality", "criticality", "string", "low, high, unable-to-assess."),
         *_CODE,
-        _c("onset", "onsetDateTime", "time", "When it began.", Phi.QUASI),
+        _c("onset", "onsetDateTime|onsetPeriod.start", "time", "When it began.", Phi.QUASI),
+        *_loosely("onset", "When it began"),
         _c("recorded", "recordedDate", "time", "When it was recorded.", Phi.QUASI, _TOMORROW),
         _c("manifestation", "reaction.manifestation", "codings", "How it shows."),
     ),

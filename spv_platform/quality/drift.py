@@ -26,6 +26,8 @@ FEED_CONTENT = DerivedTable(
     "What a feed's content has been made of so far, since when is told by the publication in `_seq`.",
 )
 COLUMNS = [column.name for column in FEED_CONTENT.columns]
+#: Of a column of `component_values`.
+_QUANTITIES = ("range_low", "range_high", "ratio_numerator", "ratio_denominator", "samples_origin")
 
 
 def vocabulary(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
@@ -75,3 +77,8 @@ def _values(table: Table) -> Iterator[tuple[tuple[str, ...], str, pl.Expr]]:
                 yield (column.name,), "code system", pl.col(column.name).list.eval(systems.list.explode())
             unit = pl.coalesce(part.field("quantity_unit_code"), part.field("quantity_unit"))
             yield (column.name,), "unit", pl.col(column.name).list.eval(unit)
+        if column.type == "component_values":
+            for field in _QUANTITIES:
+                quantity = part.field(field).struct
+                unit = pl.coalesce(quantity.field("unit_code"), quantity.field("unit"))
+                yield (column.name,), "unit", pl.col(column.name).list.eval(unit)

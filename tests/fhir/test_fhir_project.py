@@ -165,6 +165,82 @@ def test_components_keep_every_kind_of_value() -> None:
     assert (found[4]["string"], found[5]["time"], found[6]["absent_reason"][0]["code"]) == ("s", "2020", "unknown")
 
 
+def test_components_keep_ranges_ratios_periods_and_samples_beside_them() -> None:
+    found = row(
+        observation(
+            component=[
+                {"code": {"text": "a"}, "valueRange": {"low": {"value": 1.50, "unit": "x"}, "high": {"value": 2}}},
+                {"code": {"text": "b"}, "valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 128}}},
+                {"code": {"text": "c"}, "valuePeriod": {"start": "2020-01", "end": "2020-02"}},
+                {
+                    "code": {"text": "d"},
+                    "valueSampledData": {"origin": {"value": 0}, "period": 4, "dimensions": 1, "data": "1 2 E"},
+                },
+                {"code": {"text": "e"}, "valueTime": "10:00:00"},
+            ]
+        ),
+        "observation",
+    )
+    between, ratio, period, samples, other = found["component_value"]
+    assert (between["range_low"]["value"], between["range_low"]["unit"], between["range_high"]["text"]) == (
+        1.5,
+        "x",
+        "2",
+    )
+    assert (ratio["ratio_numerator"]["value"], ratio["ratio_denominator"]["value"]) == (1.0, 128.0)
+    assert (period["period_from"], period["period_to"]) == ("2020-01", "2020-02")
+    assert (samples["samples"], samples["samples_origin"]["value"]) == ("1 2 E", 0.0)
+    assert other is None
+    assert found["component"][4]["time"] == "10:00:00"
+    plain = row(observation(component=[{"code": {"text": "a"}, "valueInteger": 1}]), "observation")
+    assert plain["component_value"] is None
+
+
+def test_every_type_of_value_of_an_observation_has_a_column() -> None:
+    assert row(observation(valueTime="10:00:00"), "observation")["value_clock"] == "10:00:00"
+    period = row(observation(valuePeriod={"start": "2020-01"}), "observation")
+    assert (period["value_period_from"], period["value_period_start"]) == ("2020-01", datetime(2020, 1, 1))
+    sampled = {"origin": {"value": 2, "unit": "mV"}, "period": 4, "factor": 0.50, "dimensions": 1, "data": "1 2 E"}
+    samples = row(observation(valueSampledData=sampled), "observation")
+    assert (samples["value_samples"], samples["value_samples_dimensions"]) == ("1 2 E", 1)
+    assert (samples["value_samples_period"], samples["value_samples_factor_text"]) == (4.0, "0.5")
+    assert (samples["value_samples_origin_value"], samples["value_samples_origin_unit"]) == (2.0, "mV")
+    timing = {
+        "event": ["2020-01-01"],
+        "code": {"coding": [{"code": "BID"}]},
+        "repeat": {"boundsPeriod": {"end": "2021"}},
+    }
+    timed = row(observation(effectiveTiming=timing), "observation")
+    assert (timed["effective_timing"], timed["effective_bounds_to"]) == (["2020-01-01"], "2021")
+    assert timed["effective_timing_code"][0]["code"] == "BID"
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "found"),
+    [
+        ({"Period": {"start": "2019", "end": "2020"}}, "_until", "2020"),
+        ({"Age": {"value": 40}}, "_age_value", 40.0),
+        ({"Range": {"low": {"value": 40}, "high": {"value": 50}}}, "_age_high_value", 50.0),
+        ({"String": "as a child"}, "_string", "as a child"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("resource_type", "table", "element"),
+    [
+        ("Condition", "condition", "onset"),
+        ("Condition", "condition", "abatement"),
+        ("AllergyIntolerance", "allergy", "onset"),
+    ],
+)
+def test_a_time_that_is_known_loosely_has_a_column_for_each_type(
+    resource_type: str, table: str, element: str, value: dict, column: str, found: object
+) -> None:
+    ((type_, content),) = value.items()
+    whom = {"subject" if resource_type == "Condition" else "patient": {"reference": "Patient/p1"}}
+    resource = {"resourceType": resource_type, "id": "c1", **whom, f"{element}{type_}": content}
+    assert row(resource, table)[element + column] == found
+
+
 def test_a_period_spans_from_its_first_to_its_last_moment() -> None:
     found = row(observation(effectivePeriod={"start": "2020-01", "end": "2020-03-05"}), "observation")
     assert (found["effective_period_from"], found["effective_period_to"]) == ("2020-01", "2020-03-05")
