@@ -273,19 +273,19 @@ def target_of(reference: Reference) -> str | None:
     Only searches by one identifier have a target: others may come to mean something else as data comes in.
     """
     if reference.reference is not None:
-        return _asked_for(reference.reference)[1]
+        return asked_for(reference.reference)[1]
     identifier = reference.identifier
     return f"identifier={identifier.system or ''}|{identifier.value}" if identifier and identifier.value else None
 
 
 def target_type(reference: Reference) -> str | None:
     """The type that a reference says it points to, if it says so."""
-    return (_asked_for(reference.reference)[0] if reference.reference else None) or reference.type
+    return (asked_for(reference.reference)[0] if reference.reference else None) or reference.type
 
 
 @lru_cache(maxsize=4096)  # the practice and its doctors are referred to again and again
-def _asked_for(text: str) -> tuple[str | None, str | None]:
-    """The type and the target that the text of a reference says."""
+def asked_for(text: str) -> tuple[str | None, str | None]:
+    """The type and the target that the text of a reference says; None: it says none."""
     if _SCHEME.match(text):
         restful = _RESTFUL.fullmatch(text)
         return restful["key"].partition("/")[0] if restful else None, text.partition("/_history/")[0]

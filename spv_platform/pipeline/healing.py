@@ -5,11 +5,12 @@ identifiers, to the references of the same feed. What belongs here: from rows to
 What does not: resolving (`fhir.references`), and what is staged again when a target comes (`ledger.references`).
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 from spv_platform.envelope.keys import TenantKeys, mac, open_state, seal_state
-from spv_platform.fhir.references import SOUGHT_TYPES
+from spv_platform.fhir.references import SOUGHT_TYPES, asked_for
 from spv_platform.ledger import references
 from spv_platform.ledger.references import Target, Waiting
 from spv_platform.pipeline.platform import Platform
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
     from spv_platform.fhir.parse import QueuedReference
 
+#: Type or "", and target (`fhir.references.target_of`).
+Asked = tuple[str, str]
+
 _TABLES = ("patient", "other_resource")
+#: A reference by a search, as nearly all that lead out of a transaction are.
+_SEARCH = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]+\?identifier=[^"\\]+)"')
 _NAMES = ["source", "resource_type", "key", "target"]
 
 
@@ -49,17 +55,28 @@ def targets_of(tables: "Mapping[str, pl.DataFrame]", keys: TenantKeys) -> list[T
     return found
 
 
-def look_up(
-    platform: Platform, tenant: str, source: str, asked: "Iterable[QueuedReference]"
-) -> dict[tuple[str, str], list[str]]:
-    """What is known of the targets of open references: keys by (type or "", target); targets of nothing left out."""
+def searches_in(plain: bytes) -> set[Asked]:
+    """What the references of a content ask for by a search, as far as a look at its text tells."""
+    if b"?identifier=" not in plain:
+        return set()
+    found = (asked_for(text.decode(errors="replace")) for text in set(_SEARCH.findall(plain)))
+    return {(type_ or "", target) for type_, target in found if target}
+
+
+def asked_by(references_: "Iterable[QueuedReference]") -> set[Asked]:
+    """What open references ask for."""
+    return {(each.target_type or "", each.reference_text) for each in references_}
+
+
+def look_up(platform: Platform, tenant: str, source: str, asked: Set[Asked]) -> dict[Asked, list[str]]:
+    """What is known of what is asked for: the keys; what nothing is known of is left out."""
     keys = platform.tenant_keys(tenant)
-    wanted = {(each.target_type or "", each.reference_text): target_mac(keys, each.reference_text) for each in asked}
+    wanted = {each: target_mac(keys, each[1]) for each in asked}
     if not wanted:
         return {}
     with platform.db.transaction() as cur:
         found = references.find_targets(cur, tenant, source, set(wanted.values()))
-    known: dict[tuple[str, str], list[str]] = {}
+    known: dict[Asked, list[str]] = {}
     for (type_, text), sought in wanted.items():
         meant = [each for each in found if each.target == sought and type_ in ("", each.resource_type)]
         if meant:
@@ -67,9 +84,7 @@ def look_up(
     return known
 
 
-def queued(
-    keys: TenantKeys, asked: "Iterable[QueuedReference]", known: Mapping[tuple[str, str], list[str]]
-) -> list[Waiting]:
+def queued(keys: TenantKeys, asked: "Iterable[QueuedReference]", known: Mapping[Asked, list[str]]) -> list[Waiting]:
     """Open references as the ledger keeps them."""
     return [
         Waiting(

@@ -185,13 +185,16 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", c
         max_entries=contract.limits(platform.settings).max_entries,
         arrays=contract.arrays,
     )
+    asked = healing.searches_in(opened.plain)
+    meant = healing.look_up(platform, item.tenant, item.feed, asked)
     try:
-        parsed = parse()
+        parsed = parse(known=meant)
     except PermanentError as error:
         return replace(known, reason=error.reason)
     faults.point("parsed", item.seq)
-    meant = healing.look_up(platform, item.tenant, item.feed, parsed.references)
-    if meant:  # few objects have references to others, so the first pass finds out what to look up
+    further = healing.look_up(platform, item.tenant, item.feed, healing.asked_by(parsed.references) - asked)
+    if further:  # few objects refer to others in another way, so it takes a first pass to find out what to look up
+        meant |= further
         parsed = parse(known=meant)
     return replace(
         known,

@@ -75,7 +75,7 @@ def test_ingest_prints_one_well_formed_line_a_figure() -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert all(line["value"] >= 0 and line["cores"] == cores() for line in lines)
     first, *others = lines
-    assert first["figure"] == "ingest: landed to published"
+    assert first["figure"] == "ingest: landed to published, workers: 1"
     assert first["unit"] == "MB/s"
     assert first["peak_mb"] > 0
     assert list(first["peers"]) == ["fhir.resources alone", "orjson alone", "msgspec, split only"]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pipeline_bundles import MRN, Resource, bundle, patient, result
 from pipeline_world import World, reasons, records_of, tables_of
 
+from spv_platform.fhir import parse
+from spv_platform.fhir.parse import parse_object
 from spv_platform.pipeline.claims import hold
 from spv_platform.pipeline.publish import publish_batch
 from spv_platform.pipeline.stage import stage_batch
@@ -57,6 +59,25 @@ def test_a_reference_that_waits_is_resolved_when_its_target_comes(world: World, 
     ((person,),) = (world.read("patient_view").select("latest_results").rows(),)
     assert [found["value_number"] for found in person[0]] == [7.0]
     assert set(reasons(world).values()) == {("published", None)}
+
+
+@pytest.mark.parametrize(("way", "times"), [("conditional", 1), ("escaped", 1), ("absolute", 2), ("logical", 2)])
+def test_what_is_asked_for_by_a_search_is_looked_up_before_the_content_is_parsed(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str, times: int
+) -> None:
+    world.land("ann", entry(ANN, f"{BASE}/Patient/ann"))
+    world.drain()
+    parsed: list[str] = []
+
+    def count(*content: Any, **more: Any) -> Any:
+        parsed.append(more["source"])
+        return parse_object(*content, **more)
+
+    monkeypatch.setattr(parse, "parse_object", count)
+    world.land("result", about("r", **WAYS[way]))
+    world.drain()
+    assert world.read("observation")["patient_id"].to_list() == ["ann"]
+    assert len(parsed) == times
 
 
 def test_a_target_of_another_feed_or_type_is_none(world: World) -> None:
