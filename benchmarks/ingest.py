@@ -1,17 +1,20 @@
-"""Megabytes of plain FHIR a second, from landed to published, in one worker process.
+"""Megabytes of plain FHIR a second, from landed to published, in worker processes.
 
-Lands sealed bundles of invented patients in a home of its own, and lets one worker (`python -m
-spv_platform.pipeline.drain`, no Dagster) work through them: open, check as FHIR R4, project, stage, quality gate, fold,
-match, publish. The time includes the start of the worker. The peers do a part of the work on the same bytes in the same
-run: full validation by `fhir.resources` alone, parsing by `orjson` alone, splitting into entries by `msgspec` alone.
+Lands sealed bundles of invented patients, or those of a folder, in a home of its own, and lets one worker or more
+(`python -m spv_platform.pipeline.drain`, no Dagster) work through them: open, check as FHIR R4, project, stage, quality
+gate, fold, match, publish. The time includes the start of the workers. The peers do a part of the work on the same
+bytes in the same run: full validation by `fhir.resources` alone, parsing by `orjson` alone, splitting into entries by
+`msgspec` alone.
 PyFlink, where there is one, reads the resources as JSON and sums them up by patient.
 """
 
 import gc
+import gzip
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +41,12 @@ OPTIONS = [
         ["--mb"], type=click.IntRange(min=1), default=100, show_default=True, help="Plain FHIR, in 10^6 bytes."
     ),
     click.Option(
+        ["--folder"],
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Bundles to take instead of invented ones: *.json and *.json.gz.",
+    ),
+    click.Option(["--workers"], type=click.IntRange(min=1), default=1, show_default=True, help="At work together."),
+    click.Option(
         ["--flink"],
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="A Python that has apache-flink, which is then a peer.",
@@ -48,37 +57,53 @@ TENANT = FIRST_TENANTS[0]
 _MB = 1_000_000
 #: Bundles with which parts of the work are measured by themselves.
 _SAMPLE = 16
+_DRAIN = ["-m", "spv_platform.pipeline.drain"]
 
 
-def measure(say: Callable[[str], None], mb: int, flink: Path | None, seed: int) -> Iterator[Figure]:
+def measure(
+    say: Callable[[str], None], mb: int, folder: Path | None, workers: int, flink: Path | None, seed: int
+) -> Iterator[Figure]:
     """Work through the bundles; then do the same bytes with the peers.
 
     Raises:
-        UsageError: the worker failed or left something undone.
+        UsageError: a worker failed or left something undone, or there is nothing in the folder.
     """
+
+    def content() -> Iterator[bytes]:
+        return _read(folder) if folder else bundles(mb * _MB, seed)
+
     with fresh_home() as home:
         say("starting the stores")
         platform = _start(home)
-        # Made one by one, and made again below: the bundles must not fill the memory while the worker has its peak.
-        size = sum(
-            send(platform, "", data, BUNDLE, tenant=TENANT, feed=FIRST_FEED).plain_bytes
-            for data in bundles(mb * _MB, seed)
-        )
-        say(f"{size / _MB:.0f} MB of plain FHIR landed; one worker begins")
+        # Made one by one, and made again below: the bundles must not fill the memory while the workers have their peak.
+        size = sum(send(platform, "", data, BUNDLE, tenant=TENANT, feed=FIRST_FEED).plain_bytes for data in content())
+        say(f"{size / _MB:.0f} MB of plain FHIR landed; work begins")
         spent = _Spent(platform)
-        worked = run_measured(["-m", "spv_platform.pipeline.drain"], home, spent.look)
+        with ThreadPoolExecutor(workers) as threads:
+            others = [threads.submit(run_measured, _DRAIN, home) for _ in range(workers - 1)]
+            worked = [run_measured(_DRAIN, home, spent.look), *(each.result() for each in others)]
         _require_published(platform)
         say("published; now the peers on the same bytes")
-        plain = list(bundles(mb * _MB, seed))
+        plain = list(content())
         peers = {name: _speed(work, plain, plain) for name, work in _peers().items()}
         if flink:
             peers |= _flink(flink, home, plain)
-        speed = size / _MB / worked.seconds
-        yield Figure("ingest: landed to published", speed, "MB/s", peak_mb=worked.peak_mb, peers=peers)
-        yield Figure("ingest: until the worker has its first batch", spent.seconds["waiting"], "s")
-        yield Figure("ingest: open, check, project, stage", spent.seconds["claimed"], "s")
-        yield Figure("ingest: gate, fold, match, publish", spent.seconds["staged"], "s")
+        speed = size / _MB / max(each.seconds for each in worked)
+        peak = max(each.peak_mb for each in worked)
+        yield Figure(f"ingest: landed to published, workers: {workers}", speed, "MB/s", peak_mb=peak, peers=peers)
+        yield Figure("ingest: until a worker has its first batch", spent.seconds["waiting"], "s")
+        if workers == 1:  # of several the stages overlap
+            yield Figure("ingest: open, check, project, stage", spent.seconds["claimed"], "s")
+            yield Figure("ingest: gate, fold, match, publish", spent.seconds["staged"], "s")
         yield from _parts(platform, plain[:_SAMPLE])
+
+
+def _read(folder: Path) -> Iterator[bytes]:
+    files = sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")])
+    if not files:
+        raise UsageError(f"{folder}: there is no *.json or *.json.gz")
+    for file in files:
+        yield gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
 
 
 def _start(home: Path) -> Platform:
