@@ -24,8 +24,8 @@ from spv_platform.cli.common import open_platform, progress
 def send(files: tuple[Path, ...], tenant: str, feed: str, compression: str, as_json: bool) -> None:
     """Seal FILES with the tenant's key and land them.
 
-    FHIR R4 Bundles (.json) and NDJSON (.ndjson), plain or gzip. The running platform picks them up by itself; follow
-    them with `spv ledger`.
+    FHIR R4 Bundles (.json) and NDJSON (.ndjson), plain or gzip. Long NDJSON lands in parts, each an object of its own.
+    The running platform picks them up by itself; follow them with `spv ledger`.
 
     \b
     Example:
@@ -37,12 +37,12 @@ def send(files: tuple[Path, ...], tenant: str, feed: str, compression: str, as_j
     platform.tenant_keys(tenant)
     with progress("sealing and landing", len(files), quiet=as_json) as advance:
         for file in files:
-            plain, content_type = sender.read_plain(file)
-            landed = sender.send(
-                platform, str(file), plain, content_type, tenant=tenant, feed=feed, compression=compression
-            )
+            for plain, content_type in sender.read_parts(file):
+                landed = sender.send(
+                    platform, str(file), plain, content_type, tenant=tenant, feed=feed, compression=compression
+                )
+                if as_json:
+                    echo_json(dataclasses.asdict(landed))
+                else:
+                    click.echo(f"{file.name} -> {landed.object}")
             advance()
-            if as_json:
-                echo_json(dataclasses.asdict(landed))
-            else:
-                click.echo(f"{file.name} -> {landed.object}")

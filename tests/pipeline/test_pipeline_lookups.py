@@ -119,7 +119,7 @@ def test_files_are_read_plain_or_packed_and_their_type_is_told_by_name(tmp_path,
     for name, kind in (("a.json", send.BUNDLE), ("b.ndjson", send.NDJSON)):
         file = tmp_path / (f"{name}.gz" if packed else name)
         file.write_bytes(gzip.compress(b"{}") if packed else b"{}")
-        assert send.read_plain(file) == (b"{}", kind)
+        assert list(send.read_parts(file)) == [(b"{}", kind)]
 
 
 def test_a_file_that_cannot_be_read_is_said_so(tmp_path):
@@ -127,7 +127,32 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path):
     cut.write_bytes(gzip.compress(b"{}" * 1000)[:-12])
     for file in (cut, tmp_path / "none.json"):
         with pytest.raises(UsageError, match="cannot be read"):
-            send.read_plain(file)
+            list(send.read_parts(file))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_long_ndjson_comes_in_parts_of_whole_lines(tmp_path, packed):
+    lines = b"".join(b'{"resourceType":"Basic","id":"%d"}\n' % number for number in range(100)) + b"{}"
+    file = tmp_path / "export.ndjson"
+    file.write_bytes(gzip.compress(lines) if packed else lines)
+    parts = [part for part, kind in send.read_parts(file, part_bytes=1000) if kind == send.NDJSON]
+    assert b"".join(parts) == lines
+    assert all(part.endswith(b"\n") for part in parts[:-1])
+    assert {len(part) // 1000 for part in parts[:-1]} == {1}
+    assert list(send.read_parts(file)) == [(lines, send.NDJSON)]
+
+
+def test_a_long_file_that_only_says_that_it_is_ndjson_is_not_cut(tmp_path):
+    file = tmp_path / "bundle.ndjson"
+    file.write_bytes(b'{\n  "resourceType": "Bundle"\n}\n' * 100)
+    with pytest.raises(UsageError, match=r"is no NDJSON.*name it \.json"):
+        list(send.read_parts(file, part_bytes=100))
+    assert len(list(send.read_parts(file))) == 1
+
+
+def test_a_file_with_nothing_in_it_is_sent_all_the_same(tmp_path):
+    (tmp_path / "none.ndjson").write_bytes(b"")
+    assert list(send.read_parts(tmp_path / "none.ndjson")) == [(b"", send.NDJSON)]
 
 
 def test_a_sent_file_is_named_by_tenant_feed_and_day_alone(world):

@@ -1,6 +1,10 @@
 """Sealing files as a sender would, and landing them."""
 
+import gzip
+import json
 import uuid
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +16,8 @@ from spv_platform.pipeline.platform import Platform
 
 BUNDLE = "application/fhir+json"
 NDJSON = "application/fhir+ndjson"
+#: NDJSON that is longer is landed in parts of about so many bytes.
+PART_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -24,21 +30,41 @@ class Landed:
     sealed_bytes: int
 
 
-def read_plain(file: Path) -> tuple[bytes, str]:
+def read_parts(file: Path, part_bytes: int = PART_BYTES) -> Iterator[tuple[bytes, str]]:
     """A file's content, decompressed if it is gzip, and its content type by name (`.ndjson`, else a bundle).
 
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    import gzip
+    NDJSON comes in parts of whole lines, so that exports of any size can be sent by machines of any size, and be worked
+    on by several workers. The same file always has the same parts.
 
-    try:
-        data = file.read_bytes()
-        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
-        raise UsageError(f"{file}: cannot be read ({type(error).__name__}): check the path and the file") from None
+    Raises:
+        UsageError: the file cannot be read, or is long and no NDJSON although it says so.
+    """
     is_ndjson = ".ndjson" in file.suffixes or ".jsonl" in file.suffixes
-    return plain, NDJSON if is_ndjson else BUNDLE
+    try:
+        with file.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(file) if packed else file.open("rb") as content:
+            if not is_ndjson:
+                yield content.read(), BUNDLE
+                return
+            part = b"".join(content.readlines(part_bytes))
+            following = b"".join(content.readlines(part_bytes))
+            if following and not _is_json(part.lstrip().partition(b"\n")[0]):
+                raise UsageError(f"{file}: is no NDJSON: its first line is no JSON; name it .json if it is one Bundle")
+            yield part, NDJSON
+            while following:
+                yield following, NDJSON
+                following = b"".join(content.readlines(part_bytes))
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{file}: cannot be read ({type(error).__name__}): check the path and the file") from None
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def send(
