@@ -57,8 +57,7 @@ def bench(ctx: click.Context, as_json: bool) -> None:
 def _command(name: str, module: ModuleType) -> click.Command:
     def run(as_json: bool, **options: Any) -> None:
         def say(text: str) -> None:
-            if not as_json:
-                click.echo(f"  {text}", err=True)
+            click.echo(f"  {text}", err=True)
 
         rows = []
         for figure in module.measure(say, **options):

@@ -63,7 +63,7 @@ def parts_of(version: Version, text: bytes, resource: Resource | None) -> list[P
         EntryRefusedError: one is a Bundle, or two have one id.
     """
     if resource is None:
-        raws = _container_decoder.decode(text).contained if b'"contained"' in text else []
+        raws = _container_decoder.decode(text).contained if b'"contained"' in text or b"\\" in text else []
         found = [Inside(head.type, head.id, bytes(raw), None) for raw in raws if (head := _head_decoder.decode(raw))]
     elif "contained" in resource.names:
         found = resource.elements[resource.names.index("contained")].value
@@ -115,4 +115,6 @@ def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:
     if code is None:
         return row
     columns, cells = (*stated, _CODE, _TEXT), (*stated.values(), (codings_of(code),), (code.text,))
-    return Row(row.systems, columns, cells)
+    *systems, candidates = row.systems
+    # so that of equal versions the one counts that came with its drug
+    return Row((*systems, (candidates or 0) + 1), columns, cells)

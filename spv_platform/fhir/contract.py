@@ -15,14 +15,14 @@ from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, NoReturn
 
-from spv_platform.fhir.elements import names_below
+from spv_platform.fhir.elements import by_name, names_below
 from spv_platform.fhir.rules import Problem, broken
 from spv_platform.fhir.structs import Resource, Takers
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 #: Changes whenever the verdict on any resource may change.
-CONTRACT_VERSION = "r4b-models-3"
+CONTRACT_VERSION = "r4b-models-4"
 
 #: Most problems told of one resource; the rest say nothing new.
 MAX_PROBLEMS = 16
@@ -82,8 +82,19 @@ _NOT_R4 = frozenset(
 )
 
 
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 #: Digits up to which a whole number is read as one: Python reads no more than some thousands, and FHIR's have ten.
 _MOST_DIGITS = 100
+
+
+#: By primitive type, a value that stands for one which is absent for a reason; of others a dash.
+_SOME: dict[str, Any] = {
+    **dict.fromkeys(("date", "dateTime"), "2000"),
+    "instant": "2000-01-01T00:00:00Z",
+    "time": "00:00:00",
+    "boolean": True,
+    **dict.fromkeys(("decimal", "integer", "positiveInt", "unsignedInt"), 1),
+}
 
 
 class _RefusedError(Exception):
@@ -157,7 +168,7 @@ def _by_model(model: Any, resource: dict[str, Any], base: str) -> list[Problem]:
 
     problems: list[Problem] = []
     try:
-        model.model_validate(_without_nulls(resource))
+        model.model_validate(_as_models_have_it(model, resource))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         names = names_below(model)
@@ -184,10 +195,16 @@ def _check_contained(contained: Any, base: str) -> list[Problem]:
         if isinstance(resource_type, str):
             if "contained" in resource:
                 problems.append(Problem("nested_contained", f"{base}/{number}"))
+            if resource_type in BY_SHAPE and not _is_id(resource.get("id", "-")):
+                problems.append(Problem("invalid_id", f"{base}/{number}/id"))
             problems += _check(resource_type, resource, f"{base}/{number}")
         else:
             problems.append(Problem("invalid_resource", f"{base}/{number}"))
     return problems
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 @cache
@@ -244,11 +261,37 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _without_nulls(value: Any) -> Any:
-    """The models take a null for a required element; without it they see that it is missing."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
-    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+def _as_models_have_it(model: Any, value: Any) -> Any:
+    """A value of a type, so that the models judge what they have no place for, and see what is missing.
+
+    They take a null for a required element. An Extension has no place beside a primitive value: what stands there goes
+    to its own extensions, which the models take beside a value. A required choice is not met by an extension alone: it
+    gets a value.
+    """
+    if isinstance(value, list):
+        return [_as_models_have_it(model, part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    elements = by_name(model) if model else {}
+    found = {
+        name: _as_models_have_it(element.model if (element := elements.get(name)) else None, part)
+        for name, part in value.items()
+        if part is not None
+    }
+    if model is not None and model.__name__ == "Extension":
+        for name in [name for name in found if name.startswith("_") and name in elements and _is_beside(found[name])]:
+            found["extension"] = [*found.get("extension", ()), *found.pop(name).get("extension", ())]
+    met = {element.choice for name in found if (element := elements.get(name))}
+    for name in [name for name in found if name.startswith("_")]:
+        element = elements.get(name[1:])
+        if element and element.chosen and element.choice not in met:
+            found[name[1:]] = _SOME.get(element.primitive or "", "-")
+            met.add(element.choice)
+    return found
+
+
+def _is_beside(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() <= {"id", "extension"} and isinstance(value.get("id", ""), str)
 
 
 def _refuse_constant(name: str) -> NoReturn:

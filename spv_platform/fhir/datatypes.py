@@ -65,6 +65,11 @@ class SampledData(msgspec.Struct, gc=False):
 
     origin: Quantity | None = None
     data: Text = None
+    period: msgspec.Raw = msgspec.Raw()
+    factor: msgspec.Raw = msgspec.Raw()
+    lower_limit: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="lowerLimit")
+    upper_limit: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="upperLimit")
+    dimensions: Integer | None = None
 
 
 class Identifier(msgspec.Struct, gc=False):

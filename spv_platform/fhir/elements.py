@@ -99,7 +99,26 @@ def elements_of(model: Any) -> tuple[Element, ...]:
                 targets=None if "Resource" in targets else targets or None,
             )
         )
+    if model.__name__ == "Extension":
+        found += _beside_values(found)
     return tuple(found)
+
+
+@cache
+def by_name(model: Any) -> dict[str, Element]:
+    """All elements of a type by their names."""
+    return {element.name: element for element in elements_of(model)}
+
+
+def _beside_values(found: list[Element]) -> list[Element]:
+    """What may stand beside the primitive values of an Extension: the models have it for every type but this one."""
+    from fhir.resources.R4B.fhirprimitiveextension import FHIRPrimitiveExtension
+
+    values = [element for element in found if element.choice and element.primitive]
+    return [
+        element._replace(name=f"_{element.name}", primitive=None, model=FHIRPrimitiveExtension, choice=None, codes=None)
+        for element in values
+    ]
 
 
 @cache

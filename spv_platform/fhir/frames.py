@@ -6,7 +6,8 @@ tuples; polars itself reads them a hundred times slower.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ CHUNK_ROWS = 10_000
 #: The values of the physical columns of one logical column; None: the row has none.
 Cell = tuple[Any, ...] | None
 
-_ENTRY = list(SYSTEM_COLUMNS).index("source_entry")
+_ENTRY, _VERSIONED, _TIME = map(list(SYSTEM_COLUMNS).index, ("source_entry", "versioned", "version_time"))
 
 
 class Row(msgspec.Struct, gc=False, eq=False):
@@ -69,6 +70,22 @@ class TableRows:
         if self._frames:
             kept = pl.Series(sorted(entries), dtype=pl.Int64).implode()
             self._frames = [frame.filter(pl.col("source_entry").is_in(kept)) for frame in self._frames]
+
+    def redate(self, times: Mapping[int, datetime | None]) -> None:
+        """Give the rows the times of their entries."""
+        for row in self._rows:
+            systems = list(row.systems)
+            systems[_TIME] = times[systems[_ENTRY]]
+            systems[_VERSIONED] = systems[_TIME] is not None
+            row.systems = tuple(systems)
+        if self._frames:
+            stated = pl.DataFrame(
+                list(times.items()), {"source_entry": pl.Int64, "version_time": pl.Datetime("us")}, orient="row"
+            )
+            time = pl.col("source_entry").replace_strict(stated["source_entry"], stated["version_time"])
+            self._frames = [
+                frame.with_columns(version_time=time, versioned=time.is_not_null()) for frame in self._frames
+            ]
 
     def sort(self) -> None:
         """Put the rows in the order of their entries."""

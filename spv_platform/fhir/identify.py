@@ -19,7 +19,9 @@ from spv_platform.fhir.split import RawEntry
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
-_URN = re.compile(rf"urn:uuid:({ID})")
+_URN = re.compile(rf"urn:(?:uuid|oid):({ID})")
+#: What a history says was deleted: as the server calls it, also with its base and its version.
+_DELETED = re.compile(rf"(?:.*/)?([A-Z][A-Za-z]+)/({ID})(?:/_history/{ID})?")
 
 
 class _Meta(msgspec.Struct, gc=False, rename="camel"):
@@ -33,12 +35,27 @@ class _Head(msgspec.Struct, gc=False, rename="camel"):
     id: str | None = None
     meta: _Meta | None = None
     status: msgspec.Raw = msgspec.Raw()
+    verification_status: msgspec.Raw = msgspec.Raw()
 
 
 class _Identified(msgspec.Struct, gc=False):
     identifier: list[Identifier] | Identifier | None = None
 
 
+class _Typed(msgspec.Struct):
+    type: str | None = msgspec.field(default=None, name="resourceType")
+
+
+class _Parameter(msgspec.Struct):
+    resource: _Typed | None = None
+    part: "list[_Parameter] | None" = None
+
+
+class _Parameters(msgspec.Struct):
+    parameter: list[_Parameter] | None = None
+
+
+_parameters_decoder = msgspec.json.Decoder(_Parameters)
 _identified_decoder = msgspec.json.Decoder(_Identified)
 _head_decoder = msgspec.json.Decoder(_Head)
 #: Of versions of one time stands what takes back before what corrects, and what is not final yet last.
@@ -88,11 +105,13 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     if resource_type == "Bundle":
         # as one row its entries would be lost
         raise refused("nested_bundle", "/resourceType")
+    if resource_type == "Parameters" and _holds_bundle(raw):
+        raise refused("nested_bundle", "/parameter")
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
     resource_id = head.id or _id_of(entry, resource_type) or _made_id(digest(compact(raw)))
     version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
-    version.standing = _STANDING.get(bytes(head.status), 0)
+    version.standing = _standing(head)
     meta = head.meta
     if meta is not None:
         version.version_time = _time(meta.last_updated, "/meta/lastUpdated")
@@ -102,8 +121,27 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     return version
 
 
+def _holds_bundle(raw: bytes | msgspec.Raw) -> bool:
+    try:
+        open_ = [_parameters_decoder.decode(raw).parameter or []]
+    except msgspec.ValidationError:  # which the contract tells
+        return False
+    while open_:
+        for each in open_.pop():
+            if each.resource and each.resource.type == "Bundle":
+                return True
+            open_.append(each.part or [])
+    return False
+
+
+def _standing(head: _Head) -> int:
+    if b'"entered-in-error"' in bytes(head.verification_status):
+        return _STANDING[b'"entered-in-error"']
+    return _STANDING.get(bytes(head.status), 0)
+
+
 def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
-    target = _TARGET.fullmatch(entry.url or "")
+    target = (_DELETED if kind == "history" else _TARGET).fullmatch(entry.url or "")
     if target is None or entry.content is not None:
         raise refused("invalid_delete")
     if not is_known(target[1]):
@@ -163,7 +201,12 @@ def _id_of(entry: RawEntry, resource_type: str) -> str | None:
     target = target or _RESTFUL_TAIL.fullmatch(entry.full_url or "")
     if target and target[1] == resource_type:
         return target[2]
-    urn = _URN.fullmatch(entry.full_url or "")
+    return id_of_urn(entry.full_url)
+
+
+def id_of_urn(full_url: str | None) -> str | None:
+    """The id in a fullUrl that is a urn; None: it is none."""
+    urn = _URN.fullmatch(full_url or "")
     return urn[1] if urn else None
 
 

@@ -99,10 +99,11 @@ def _component_values(values: list[Any], _: Any) -> tuple[Any, ...]:
 
 
 def _further(component: Any) -> tuple[Any, ...] | None:
-    """What a component has for a value if that is none of `_components`."""
+    """What a component has for a value or for words of its code if that is not in `_components`."""
     between, ratio, period = component.value_range, component.value_ratio, component.value_period
-    samples = component.value_sampled_data
-    if not (between or ratio or period or samples):
+    samples, code = component.value_sampled_data, component.code
+    words = code.text if code and not code.coding else None
+    if not (between or ratio or period or samples or words):
         return None
     return (
         between and _whole(between.low),
@@ -111,8 +112,20 @@ def _further(component: Any) -> tuple[Any, ...] | None:
         ratio and _whole(ratio.denominator),
         period and period.start,
         period and period.end,
-        samples and samples.data,
-        samples and _whole(samples.origin),
+        *_samples(samples),
+        words,
+    )
+
+
+def _samples(samples: Any) -> tuple[Any, ...]:
+    if samples is None:
+        return (None,) * 7
+    numbers = (samples.period, samples.factor, samples.lower_limit, samples.upper_limit)
+    return (
+        samples.data,
+        _whole(samples.origin),
+        *((number(bytes(each))[1] if bytes(each) else None) for each in numbers),
+        samples.dimensions,
     )
 
 

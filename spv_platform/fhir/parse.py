@@ -6,7 +6,7 @@ costs a neighbour.
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.elements_seen import ElementsSeen
 from spv_platform.fhir.frames import Row, TableRows
-from spv_platform.fhir.identify import condition_of, identifiers_of, identify
+from spv_platform.fhir.identify import condition_of, id_of_urn, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
 from spv_platform.fhir.references import (
@@ -40,7 +40,7 @@ from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.fhir.structs import Resource
 from spv_platform.lake.describe import SYSTEM_COLUMNS
-from spv_platform.lake.tables import MEDICATION, TABLES, table_of
+from spv_platform.lake.tables import MEDICATION, OTHER_RESOURCE, TABLES, table_of
 
 #: Objects made before Python looks for cycles among them.
 _COLLECT_AFTER = 100_000
@@ -200,11 +200,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             bad += _set_aside(entry.index, error)
             continue
         versions.append(version)
-    drugs = {
-        version.name: content
-        for version in versions
-        if version.resource_type == "Medication" and (content := parts.entries[version.entry].content) is not None
-    }
+    _separate(parts, versions, names, conditions.keys())
     others = (
         Identified(
             None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])
@@ -212,11 +208,15 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         for version in versions
         if version.resource_type not in SOUGHT_TYPES
     )
-    rows = _Rows(parts, Resolver(names, others), known, origin, check, drugs)
+    rows = _Rows(parts, Resolver(names, others), known, origin, check)
     projected: list[Version] = []
     there: set[str] = set()
     repeated = 0
-    for version in versions:
+    newest_first = parts.kind == "history"
+    # what a drug is has to be known before who got it
+    for version in sorted(versions, key=lambda each: each.resource_type != "Medication"):
+        if version.resource_type != "Medication" and rows.drugs is None:
+            rows.note_drugs(_winners(projected, newest_first=newest_first)[0])
         condition = conditions.get(version.entry)
         if condition in there:
             repeated += 1
@@ -229,10 +229,11 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         projected.append(version)
         if condition:
             there.add(condition)
-    winners, duplicates = _winners(projected, newest_first=parts.kind == "history")
+    projected.sort(key=lambda each: each.entry)
+    winners, duplicates = _winners(projected, newest_first=newest_first)
     superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
-        rows=rows.kept(winners),
+        rows=rows.kept(winners, redated=duplicates > 0),
         entries=len(parts.entries),
         accepted=sum(not version.deleted for version in winners),
         tombstones=sum(version.deleted for version in winners),
@@ -264,27 +265,29 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
 
 
 class _Rows:
-    """Collects the rows of one object, table by table, as frames of bounded chunks."""
+    """Collects the rows of one object, table by table, as frames of bounded chunks.
 
-    def __init__(
-        self,
-        parts: Split,
-        resolver: Resolver,
-        known: Known,
-        origin: Origin,
-        check: Check,
-        drugs: dict[str, bytes | msgspec.Raw],
-    ) -> None:
+    Attributes:
+        drugs: JSON text of the object's Medications, by key; None until `note_drugs`.
+    """
+
+    drugs: dict[str, bytes | msgspec.Raw] | None = None
+
+    def __init__(self, parts: Split, resolver: Resolver, known: Known, origin: Origin, check: Check) -> None:
         self._entries = parts.entries
         self._references = ObjectReferences(resolver, known)
         self._origin = origin
         self._check = check
-        self._drugs = drugs
         self._rows: dict[str, TableRows] = {}
         self._of_type: dict[str, TableRows] = {}
         self.seen = ElementsSeen()
         self._open_ends: dict[int, list[OpenEnd]] = {}
         self._contained: dict[int, int] = {}
+
+    def note_drugs(self, medications: list[Version]) -> None:
+        """Remember the Medications that count, to which the rows of further entries may refer."""
+        alive = [version for version in medications if not version.deleted]
+        self.drugs = {version.name: self._entries[version.entry].content or b"" for version in alive}
 
     def add(self, version: Version) -> None:
         """Check and project one version; tombstones are written at the end, when their time is settled.
@@ -335,25 +338,35 @@ class _Rows:
         row = projector.row(version, read, extensions_of(text, resource), self._origin, resolve, patient_id)
         if projector.table is MEDICATION:
             within = {part.version.name: part.text for part in parts}
-            row = with_drug(row, self._drugs | within if within else self._drugs)
+            row = with_drug(row, {**(self.drugs or {}), **within} if within else self.drugs or {})
         return row
 
     def contained(self, winners: list[Version]) -> int:
         """How many rows are of resources inside of the winning ones."""
         return sum(self._contained.get(version.entry, 0) for version in winners)
 
-    def kept(self, winners: list[Version]) -> dict[str, TableRows]:
-        """The rows of the winning versions, by table, in the order of their entries."""
+    def kept(self, winners: list[Version], *, redated: bool) -> dict[str, TableRows]:
+        """The rows of the winning versions, by table, in the order of their entries.
+
+        Args:
+            winners: the versions.
+            redated: whether some have another time by now than when their rows were made.
+        """
         tombstones = [version for version in winners if version.deleted]
         for version in tombstones:
             projector = projector_of(version.resource_type)
             self._append(version.resource_type, projector.tombstone(version, self._origin))
-        for name in {table_of(version.resource_type).name for version in tombstones}:
+        late = {table_of(version.resource_type).name for version in tombstones}
+        for name in late | ({OTHER_RESOURCE.name} & self._rows.keys() if self.drugs else set()):
             self._rows[name].sort()
         if sum(map(len, self._rows.values())) > len(winners) + self.contained(winners):
             entries = {version.entry for version in winners}
             for rows in self._rows.values():
                 rows.keep(entries)
+        if redated:
+            times = {version.entry: version.version_time for version in winners}
+            for rows in self._rows.values():
+                rows.redate(times)
         return {table.name: self._rows[table.name] for table in TABLES if self._rows.get(table.name)}
 
     def references(self, winners: list[Version]) -> list[QueuedReference]:
@@ -368,6 +381,25 @@ class _Rows:
             table = table_of(resource_type)
             rows = self._of_type[resource_type] = self._rows.setdefault(table.name, TableRows(table))
         rows.add(row)
+
+
+def _separate(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
+    """Give resources that are created under one id, but different fullUrls, ids of their fullUrls.
+
+    Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
+    patients would be one.
+    """
+    urls: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for place, version in enumerate(versions):
+        if parts.entries[version.entry].method == "POST" and version.entry not in conditional and version.full_url:
+            urls.setdefault(version.key, {}).setdefault(version.full_url, []).append(place)
+    for places in urls.values():
+        if len(places) < 2:
+            continue
+        for url, of_url in places.items():
+            for place in of_url:
+                versions[place].resource_id = id_of_urn(url) or versions[place].resource_id
+                names[place] = names[place]._replace(resource_id=versions[place].resource_id)
 
 
 def _bundle_time(parts: Split) -> datetime | None:

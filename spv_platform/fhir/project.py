@@ -5,6 +5,7 @@ fill it. A resource comes read by `structs`, or is read here, leniently; the row
 is kept with it, so elements that come again cost little; only what references mean is asked anew in each object.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -386,16 +387,23 @@ def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
     urls: list[str] = []
     absent: list[tuple[str, str]] = []
     if resource is None:
-        _collect(_any_decoder.decode(text), "", urls, absent)
+        _collect(_read_any(text), "", urls, absent)
     else:
         for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
             if element.extensions is None:
                 element.extensions = [], []
                 if name in _EXTENSIONS or b'xtension":[' in part:
-                    _collect({name: _any_decoder.decode(part)}, "", *element.extensions)
+                    _collect({name: _read_any(part)}, "", *element.extensions)
             urls += element.extensions[0]
             absent += element.extensions[1]
     return sorted(urls) or None, sorted(absent) or None
+
+
+def _read_any(text: bytes) -> Any:
+    try:
+        return _any_decoder.decode(text)
+    except msgspec.ValidationError:  # a whole number of more digits than Python reads
+        return json.loads(text, parse_int=str, parse_float=str)
 
 
 def _system(

@@ -8,10 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import cache
 from typing import Any, NamedTuple
 
-from spv_platform.fhir.elements import MODEL_ONLY, Element, elements_of
+from spv_platform.fhir.elements import MODEL_ONLY, Element, by_name
 
 
 class Problem(NamedTuple):
@@ -37,6 +36,8 @@ RULES: dict[str, str] = {
     "several_choices": "Two types are chosen for one element, as valueString beside valueInteger (Formats, [x]).",
     "unknown_element": "An element is called `fhir_comments` or `resource_type`, as only the models do.",
     "unknown_resource_type": "A resource is of an abstract type, or of one that R4B added (Resource Index of R4).",
+    "primitive_extension": "The value of an extension has an id or extensions, with a value or without, or a required"
+    " choice has only these (JSON representation, primitive elements). The models have no place for it: it is taken.",
     "r4_only_type": "A type of R4 without a usable model is taken by its shape; the rules without a model hold.",
 }
 
@@ -48,6 +49,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "unsignedInt": (int,),
 }
 _TEXT = (str,)
+_VALUE = re.compile("value(?!Set$)")
 _MAX_ID = 64
 _TARGET = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.\-]*://.*/)?([A-Z][A-Za-z]+)(?:\?.*|/[A-Za-z0-9\-.]{1,64}(?:/_history/.*)?)", re.DOTALL
@@ -62,7 +64,7 @@ def broken(model: Any, resource: dict[str, Any], base: str = "") -> Iterator[Pro
         resource: as read, with a `Decimal` for every number that has a point or an exponent.
         base: JSON pointer of it.
     """
-    elements = _by_name(model) if model else {}
+    elements = by_name(model) if model else {}
     for name, value in resource.items():
         if name in MODEL_ONLY:
             yield Problem("unknown_element", base)
@@ -80,17 +82,13 @@ def broken(model: Any, resource: dict[str, Any], base: str = "") -> Iterator[Pro
             yield from _many(element, value, resource, at)
         else:
             yield from _one(element, value, at)
-    if "extension" in resource and resource.get("url") and any(name.startswith("value") for name in resource):
+    is_extension = resource.get("url") if model is None else model.__name__ == "Extension"
+    if is_extension and "extension" in resource and any(map(_VALUE.match, resource)):
         yield Problem("value_and_extensions", base)
     chosen = Counter(element.choice for name in resource if (element := elements.get(name)) and element.choice)
     for choice, number in chosen.items():
         if number > 1:
             yield Problem("several_choices", f"{base}/{choice}[x]")
-
-
-@cache
-def _by_name(model: Any) -> dict[str, Element]:
-    return {element.name: element for element in elements_of(model)}
 
 
 def _shapeless(value: Any, base: str) -> Iterator[Problem]:

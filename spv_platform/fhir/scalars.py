@@ -13,6 +13,8 @@ from typing import NamedTuple
 _TIME = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d:(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII)
 #: Beyond it a scale is of no use, and must not be too great for its column.
 _MOST_SCALE = 10**6
+#: Of an exponent; with more it is beyond all scales.
+_MOST_DIGITS = 18
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -95,7 +97,9 @@ def number(raw: bytes) -> tuple[float | None, str, int]:
         raise ValueError("not a number")
     value = float(raw)
     digits, _, exponent = raw.lower().partition(b"e")
-    scale = len(digits.partition(b".")[2]) - int(exponent or 0)
+    # Python reads no number of thousands of digits
+    size = int(exponent or 0) if len(exponent) < _MOST_DIGITS else int(exponent[:1] + b"9" * _MOST_DIGITS)
+    scale = len(digits.partition(b".")[2]) - size
     return value if math.isfinite(value) else None, raw.decode("ascii"), max(-_MOST_SCALE, min(scale, _MOST_SCALE))
 
 

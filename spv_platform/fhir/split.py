@@ -32,11 +32,18 @@ class _Response(msgspec.Struct, gc=False):
     last_modified: str | None = msgspec.field(default=None, name="lastModified")
 
 
-class _Entry(msgspec.Struct, gc=False):
+class _Entry(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     full_url: str | None = msgspec.field(default=None, name="fullUrl")
     resource: msgspec.Raw = msgspec.Raw()
     request: _Request | None = None
     response: _Response | None = None
+    # what FHIR has beside these, so that any other name is none of its
+    id: msgspec.Raw = msgspec.Raw()
+    extension: msgspec.Raw = msgspec.Raw()
+    modifier_extension: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="modifierExtension")
+    full_url_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_fullUrl")
+    link: msgspec.Raw = msgspec.Raw()
+    search: msgspec.Raw = msgspec.Raw()
 
 
 class _Typed(msgspec.Struct):
@@ -48,12 +55,34 @@ class _Header(_Typed):
     timestamp: str | None = None
 
 
-class _Bundle(_Header):
+class _Around(_Header, forbid_unknown_fields=True):
+    """What FHIR has of a Bundle around its entries, so that any other name is none of its."""
+
+    id: msgspec.Raw = msgspec.Raw()
+    meta: msgspec.Raw = msgspec.Raw()
+    implicit_rules: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="implicitRules")
+    implicit_rules_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_implicitRules")
+    language: msgspec.Raw = msgspec.Raw()
+    language_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_language")
+    identifier: msgspec.Raw = msgspec.Raw()
+    type_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_type")
+    timestamp_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_timestamp")
+    total: msgspec.Raw = msgspec.Raw()
+    total_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_total")
+    link: msgspec.Raw = msgspec.Raw()
+    signature: msgspec.Raw = msgspec.Raw()
+
+
+class _Bundle(_Around):
     entry: list[_Entry] | None = None
 
 
+class _Shell(_Around):
+    entry: list[msgspec.Raw] | None = None
+
+
 _bundle_decoder = msgspec.json.Decoder(_Bundle)
-_header_decoder = msgspec.json.Decoder(_Header)
+_shell_decoder = msgspec.json.Decoder(_Shell)
 _typed_decoder = msgspec.json.Decoder(_Typed)
 _entry_decoder = msgspec.json.Decoder(_Entry)
 _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
@@ -139,7 +168,7 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
 
 
 def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
-    """Whether no list of entries and no resource was lost because its name comes twice, by what is around resources."""
+    """Whether nothing was lost because its name comes twice, by what is around resources."""
     start, place, found, around = pa.py_buffer(data).address, 0, 0, []
     for entry in bundle.entry or ():
         if size := len(memoryview(entry.resource)):
@@ -148,7 +177,16 @@ def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
             place = begin + size
             found += 1
     text = b"".join([*around, data[place:]])
-    return text.count(b'"resource"') == found and text.count(b'"entry"') <= 1 and b"\\u" not in text
+    entries = bundle.entry or ()
+    requests = [entry.request for entry in entries if entry.request]
+    counts = {
+        b'"resource"': found,
+        b'"fullUrl"': sum(entry.full_url is not None for entry in entries),
+        b'"request"': len(requests),
+        b'"method"': sum(request.method is not None for request in requests),
+    }
+    once = all(text.count(name) == count for name, count in counts.items())
+    return once and text.count(b'"entry"') <= 1 and text.count(b'"type"') <= 1 and b"\\u" not in text
 
 
 def _require_bundle(header: _Header) -> None:
@@ -194,7 +232,7 @@ def _patiently(data: bytes, max_entries: int) -> Split:
         raise PermanentError("not_a_bundle" if _is_json(data) else "not_json")
     outer, texts = scanned
     try:
-        header = _header_decoder.decode(outer)
+        header = _shell_decoder.decode(outer)
         if _repeats(outer):
             raise PermanentError("not_a_bundle")
     except msgspec.ValidationError:
@@ -211,8 +249,9 @@ def _of_text(index: int, text: bytes) -> RawEntry:
     try:
         entry = _entry_decoder.decode(text)
         return RawEntry(index, problem="repeated_key") if _repeats(text) else _of_entry(index, entry)
-    except msgspec.ValidationError:
-        reason = "invalid_resource" if text.startswith(b"{") else "entry_not_object"
+    except msgspec.ValidationError as error:
+        unknown = "unknown field" in str(error)
+        reason = "unknown_element" if unknown else "invalid_resource" if text.startswith(b"{") else "entry_not_object"
     except _UNREADABLE:
         reason = "entry_not_json"
     return RawEntry(index, problem=reason)

@@ -62,8 +62,8 @@ PRIMITIVES: dict[str, Any] = {
 _PRIMITIVES_OF_PLAIN = {**PRIMITIVES, "code": Annotated[str, Meta(min_length=1)]}
 _NEVER = Annotated[str, Meta(pattern=r"(?!)")]
 
-#: Escapes of a quotation mark, a backslash, a NUL or half a character.
-_HIDING = re.compile(rb"\\u(?:00(?:00|22|5[cC])|[dD][89a-fA-F])")
+#: Escapes of a quotation mark, a colon, a backslash, a NUL or half a character.
+_HIDING = re.compile(rb"\\u(?:00(?:00|22|3[aA]|5[cC])|[dD][89a-fA-F])")
 #: A text of nothing but blanks is empty to the models; those that are none of JSON's come escaped or in UTF-8.
 _BLANK = re.compile(
     rb'"(?: |\\[bfnrt]|\\u(?:00(?:[01][0-9a-fA-F]|20|85|[aA]0)|1680|20[0-2][0-9a-fA-F]|205[fF]|3000)'
@@ -344,8 +344,9 @@ def _number(text: bytes) -> msgspec.Raw:
 
 def _is_all_of(written: bytes, text: bytes) -> bool:
     """Whether what was read is all that stands there: of a name that comes twice, one value is left."""
-    # Written again it can only be shorter: by such a name, or by a character that was escaped without need.
-    return len(written) == len(text) or (b"\\" in text and written.count(_END_OF_NAME) == text.count(_END_OF_NAME))
+    # Written again it is as long, but for characters that were escaped without need, and for numbers.
+    same_names = written.count(_END_OF_NAME) == text.count(_END_OF_NAME)
+    return same_names and (len(written) == len(text) or b"\\" in text)
 
 
 class _Choice(NamedTuple):

@@ -77,7 +77,7 @@ _INTERVAL: dict[str, pl.DataType] = {"_start": pl.Datetime("us"), "_end": pl.Dat
 
 #: A quantity in one field; the names are those of its columns.
 _ONE_QUANTITY = pl.Struct({name.removeprefix("_"): dtype for name, dtype in _QUANTITY.items()})
-#: Of components whose value is none of those of `COMPONENTS`, beside these.
+#: Of components whose value is none of those of `COMPONENTS`, or whose code is in words only, beside these.
 COMPONENT_VALUES = pl.List(
     pl.Struct(
         {
@@ -89,6 +89,13 @@ COMPONENT_VALUES = pl.List(
             "period_to": pl.String,
             "samples": pl.String,
             "samples_origin": _ONE_QUANTITY,
+            # as sent
+            "samples_period": pl.String,
+            "samples_factor": pl.String,
+            "samples_lower": pl.String,
+            "samples_upper": pl.String,
+            "samples_dimensions": pl.Int64,
+            "code_text": pl.String,
         }
     )
 )
@@ -223,7 +230,8 @@ SYSTEM_COLUMNS: dict[str, pl.DataType] = {
     "full_url": pl.String(),  # of the entry; kept for the types that references from elsewhere are looked up among
     "_landing_seq": pl.Int64(),  # the ledger's sequence number of the object
     "_batch_id": pl.String(),
-    # how many resources were known, when the row was made, that its open references could mean; null: it has none
+    # how many resources were known, when the row was made, that its open references could mean, or that say what its
+    # drug is; null: it has neither
     "_candidates": pl.Int64(),
 }
 

@@ -191,7 +191,7 @@ OBSERVATION = Table(
             "component_value",
             "component",
             "component_values",
-            "Ranges, ratios, periods and samples of the components, one for each; null: none has one.",
+            "Ranges, ratios, periods, samples, words for a code, one for each component; null: none has any.",
         ),
         _c("component_text", "component.valueCodeableConcept.text", "strings", "Texts of concepts.", Phi.QUASI),
         _c(

@@ -160,6 +160,87 @@ def test_addresses_of_documents_lead_to_entries_and_a_web_page_is_no_open_end() 
     assert found["attachment"] == [{"reference": "urn:uuid:b", "key": "Binary/b", "how": "urn"}]
 
 
+def test_what_is_created_under_one_id_but_several_urls_is_several_resources() -> None:
+    made = {"method": "POST", "url": "Patient"}
+    urls = ("urn:uuid:a", "urn:oid:1.2")
+    results = [observation(f"o{url[-1]}", subject={"reference": url}) for url in urls]
+    parsed = parse(bundle(*(entry(patient("1"), url, request=made) for url in urls), *map(entry, results)))
+    assert sorted(row["resource_id"] for row in rows(parsed, "patient")) == ["1.2", "a"]
+    assert [row["patient_id"] for row in rows(parsed, "observation")] == ["a", "1.2"]
+    again = parse(bundle(*(entry(patient("1"), "urn:uuid:a", request=made) for _ in urls)))
+    assert (again.accepted, again.duplicates, rows(again, "patient")[0]["resource_id"]) == (1, 1, "1")
+
+
+def test_a_resource_without_an_id_has_that_of_its_oid() -> None:
+    parsed = parse(bundle(entry(patient(None), "urn:oid:1.2"), entry(patient(None), "urn:oid:1.3"), kind="collection"))
+    assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1.2", "1.3"]
+
+
+@pytest.mark.parametrize("stated", [{"entry": {"resource": patient()}}, {"entries": [{"resource": patient()}]}])
+def test_a_bundle_whose_entries_cannot_be_found_is_none(stated: dict[str, Any]) -> None:
+    with pytest.raises(PermanentError, match="not_a_bundle"):
+        parse(json.dumps({"resourceType": "Bundle", "type": "collection", **stated}).encode())
+
+
+def test_an_entry_with_an_element_that_entries_do_not_have_is_set_aside() -> None:
+    parsed = parse(bundle(entry(patient("p1"), **{CANARY: 1}), entry(patient("p2"), link=[], search={"score": 1})))
+    assert (reasons(parsed), parsed.accepted, parsed.balances) == ([(0, "unknown_element", "")], 1, True)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'"fullUrl":"urn:uuid:a","fullUrl":"urn:uuid:b"',
+        b'"request":{"method":"PUT","url":"Patient/p1"},"request":{"method":"PUT","url":"Patient/p2"}',
+        b'"request":{"method":"PUT","method":"POST","url":"Patient/p1"}',
+    ],
+)
+def test_an_entry_that_says_something_twice_is_set_aside(twice: bytes) -> None:
+    first, second = (json.dumps(patient(id_)).encode() for id_ in ("p1", "p2"))
+    data = b'{"resourceType":"Bundle","type":"batch","entry":[{%b,"resource":%b},{"resource":%b}]}'
+    parsed = parse(data % (twice, first, second))
+    assert (reasons(parsed), parsed.accepted) == ([(0, "repeated_key", "")], 1)
+
+
+def test_a_bundle_of_two_types_is_none() -> None:
+    data = bundle(entry(patient())).replace(b'"type": "transaction"', b'"type":"batch","type":"history"')
+    with pytest.raises(PermanentError, match="not_a_bundle"):
+        parse(data)
+
+
+@pytest.mark.parametrize("url", ["Patient/p/_history/3", "http://s.example.org/fhir/Patient/p"])
+def test_a_history_may_name_what_was_deleted_as_its_server_does(url: str) -> None:
+    gone = delete(url) | {"response": {"status": "204", "lastModified": "2022-01-01T00:00:00Z"}}
+    parsed = parse(bundle(gone, put(patient("p"), "2021-01-01T00:00:00Z"), kind="history"))
+    (found,) = rows(parsed, "patient")
+    assert (found["resource_id"], found["deleted"], reasons(parsed)) == ("p", True, [])
+
+
+def test_content_that_comes_again_has_its_latest_time() -> None:
+    old, new = patient("p", gender="male"), patient("p", gender="female")
+    years = ((old, 2020), (new, 2021), (old, 2022))
+    (found,) = rows(
+        parse(bundle(*(put(each, f"{year}-01-01T00:00:00Z") for each, year in years), kind="history")), "patient"
+    )
+    assert (found["gender"], found["versioned"], found["version_time"].year) == ("male", True, 2022)
+
+
+@pytest.mark.parametrize("type_", ["Condition", "AllergyIntolerance"])
+def test_of_two_versions_of_one_time_the_one_in_error_counts(type_: str) -> None:
+    system = f"http://terminology.hl7.org/CodeSystem/{type_.lower()}-ver-status"
+    whom = {"subject" if type_ == "Condition" else "patient": {"reference": "Patient/p"}}
+    base = {"resourceType": type_, "id": "c", "meta": {"lastUpdated": "2020-01-01T00:00:00Z"}, **whom}
+    for number in range(8):  # else the digests decide
+        stated = [
+            base | {"code": {"text": f"{number}"}, "verificationStatus": {"coding": [{"system": system, "code": code}]}}
+            for code in ("confirmed", "entered-in-error")
+        ]
+        for versions in (stated, stated[::-1]):
+            parsed = parse(bundle(*map(entry, versions), kind="batch"), check=lambda *_: [])
+            (found,) = rows(parsed, "condition" if type_ == "Condition" else "allergy")
+            assert found["verification_status"][0]["code"] == "entered-in-error"
+
+
 def test_a_delete_needs_nothing_but_its_address() -> None:
     parsed = parse(bundle(delete("Patient/p1"), entry(patient("p2")), kind="batch"))
     assert (parsed.tombstones, parsed.accepted, reasons(parsed)) == (1, 1, [])

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import polars as pl
+import pytest
 from fhir_samples import bundle, entry, observation, parse, patient, reasons, rows
+
+from spv_platform.lake.winners import winners
 
 LOINC = {"coding": [{"system": "http://loinc.org", "code": "718-7"}]}
 ASPIRIN = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "1191"}], "text": "aspirin"}
@@ -32,7 +36,7 @@ def request(**more: Any) -> dict[str, Any]:
     }
 
 
-def medication(id_: str, **more: Any) -> dict[str, Any]:
+def medication(id_: str | None, **more: Any) -> dict[str, Any]:
     return {"resourceType": "Medication", "id": id_, "code": ASPIRIN, **more}
 
 
@@ -99,6 +103,71 @@ def test_a_medication_has_the_code_of_the_drug_that_it_refers_to() -> None:
     assert found == {"m1": ("1191", "aspirin"), "m2": ("1191", "aspirin"), "m3": (None, "own"), "m4": (None, None)}
 
 
+def drugs(*entries: dict[str, Any], kind: str = "batch") -> list[str | None]:
+    """What the requests of a Bundle say that the drug is."""
+    parsed = parse(bundle(*entries, kind=kind))
+    assert parsed.balances
+    places = [row["source_entry"] for row in rows(parsed, "other_resource")] if "other_resource" in parsed.rows else []
+    assert places == sorted(places)
+    return [row["code_text"] for row in rows(parsed, "medication")]
+
+
+ASKED = entry(request(medicationReference={"reference": "Medication/m"}))
+OLD = medication("m", code={"text": "old"}, meta={"lastUpdated": "2020-01-01T00:00:00Z"})
+NEW = medication("m", code={"text": "new"}, meta={"lastUpdated": "2021-01-01T00:00:00Z"})
+
+
+def test_the_drug_is_that_of_the_version_of_the_medication_that_counts() -> None:
+    organization = entry({"resourceType": "Organization", "id": "o"})
+    assert drugs(ASKED, organization, entry(NEW), entry(OLD)) == ["new"]
+    assert drugs(entry(OLD), organization, ASKED, entry(NEW)) == ["new"]
+    undated = [entry(medication("m", code={"text": text})) for text in ("newer", "older")]
+    assert drugs(ASKED, *undated, kind="history") == ["newer"]
+    gone = {"request": {"method": "DELETE", "url": "Medication/m"}}
+    assert drugs(ASKED, entry(medication("m")), gone) == [None]
+
+
+def test_a_medication_that_is_refused_gives_no_drug_and_costs_no_neighbour() -> None:
+    for refused in (medication("m") | {"code": "aspirin"}, medication("m") | {"status": "nonsense"}):
+        parsed = parse(bundle(entry(refused), ASKED, kind="batch"))
+        assert (parsed.accepted, parsed.quarantined_entries, parsed.balances) == (1, 1, True)
+        assert rows(parsed, "medication")[0]["code_text"] is None
+
+
+def test_of_two_creates_under_one_condition_the_first_gives_the_drug() -> None:
+    made = {"method": "POST", "url": "Medication", "ifNoneExist": "code=x"}
+    first, second = (medication(None, code={"text": text}) for text in ("first", "second"))
+    asked = entry(request(medicationReference={"reference": "urn:uuid:a"}))
+    del first["id"], second["id"]
+    assert drugs(entry(first, "urn:uuid:a", request=made), entry(second, "urn:uuid:b", request=made), asked) == [
+        "first"
+    ]
+
+
+def test_of_equal_rows_the_one_with_its_drug_counts() -> None:
+    with_drug, without = parse(bundle(ASKED, entry(OLD))), parse(bundle(ASKED))
+    (told,), (silent,) = rows(with_drug, "medication"), rows(without, "medication")
+    assert told["digest"] == silent["digest"]
+    for objects in (("a", "b"), ("b", "a")):
+        both = pl.concat(
+            parsed.tables["medication"].with_columns(source_object=pl.lit(name))
+            for parsed, name in zip((with_drug, without), objects, strict=True)
+        )
+        assert winners(both.lazy()).collect()["code_text"].to_list() == ["old"]
+
+
+def test_what_is_contained_under_an_escaped_name_is_contained() -> None:
+    data = bundle(entry(report(observation("o", valueString="x"))))
+    parsed = parse(data.replace(b'"contained"', b'"cont\\u0061ined"'))
+    assert [row["resource_id"] for row in rows(parsed, "observation")] == ["d1#o"]
+
+
+@pytest.mark.parametrize("id_", [5, {"x": 1}, "a/b c"])
+def test_a_contained_resource_of_a_type_without_a_model_has_an_id_that_is_one(id_: Any) -> None:
+    parsed = parse(bundle(entry(report({"resourceType": "Evidence", "id": id_}, result=[{"display": "x"}]))))
+    assert reasons(parsed) == [(0, "invalid_id", "/contained/0/id")]
+
+
 def test_an_absent_contained_element_costs_nothing_and_one_without_an_id_is_numbered() -> None:
     nameless = {key: value for key, value in observation(None).items() if key != "id"}
     parsed = parse(bundle(entry({**report(), "contained": [nameless], "result": [{"display": "x"}]})))
@@ -115,6 +184,16 @@ def test_two_contained_resources_of_one_id_are_refused_since_no_reference_could_
     twins = report(observation("o", valueString="x"), observation("o", valueString="y"))
     parsed = parse(bundle(entry(twins), entry(patient())))
     assert (reasons(parsed), parsed.accepted) == ([(0, "invalid_resource", "/contained/1/id")], 1)
+
+
+def test_a_bundle_among_parameters_is_refused_since_its_entries_would_be_lost() -> None:
+    inside = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient("px")}]}
+    deep = {"name": "a", "part": [{"name": "b", "resource": inside}]}
+    for parameter in ({"name": "a", "resource": inside}, deep):
+        parsed = parse(bundle(entry({"resourceType": "Parameters", "id": "x", "parameter": [parameter]})))
+        assert reasons(parsed) == [(0, "nested_bundle", "/parameter")]
+    plain = {"resourceType": "Parameters", "id": "x", "parameter": [{"name": "a", "valueString": "b"}]}
+    assert parse(bundle(entry(plain))).accepted == 1
 
 
 def test_a_bundle_inside_of_a_resource_is_refused_since_its_entries_would_be_lost() -> None:

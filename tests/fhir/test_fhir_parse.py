@@ -310,3 +310,14 @@ def test_no_value_of_a_broken_resource_is_told(resource: dict[str, Any], checked
     data = bundle(entry(resource))
     parsed = parse(data) if checked else parse(data, check=NO_CHECK)
     assert CANARY not in repr((parsed.quarantined, parsed.references))
+
+
+@pytest.mark.parametrize("exponent", ["", "e" + "9" * 5_000])
+def test_a_number_of_thousands_of_digits_keeps_its_text_wherever_it_stands(exponent: str) -> None:
+    digits = (exponent and "1" + exponent) or "1" * 5_000
+    beside = '"extension":[{"url":"urn:x","valueCode":"y"}]'
+    resource = json.dumps(observation(valueQuantity={"value": 7})).replace("7", f"{digits},{beside}")
+    (found,) = rows(
+        parse(b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":%b}]}' % resource.encode()), "observation"
+    )
+    assert (found["value_text"], found["extension_urls"]) == (digits, ["urn:x"])

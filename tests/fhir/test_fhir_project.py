@@ -176,7 +176,7 @@ def test_components_keep_ranges_ratios_periods_and_samples_beside_them() -> None
                     "code": {"text": "d"},
                     "valueSampledData": {"origin": {"value": 0}, "period": 4, "dimensions": 1, "data": "1 2 E"},
                 },
-                {"code": {"text": "e"}, "valueTime": "10:00:00"},
+                {"code": {"coding": [LOINC], "text": "e"}, "valueTime": "10:00:00"},
             ]
         ),
         "observation",
@@ -190,9 +190,10 @@ def test_components_keep_ranges_ratios_periods_and_samples_beside_them() -> None
     assert (ratio["ratio_numerator"]["value"], ratio["ratio_denominator"]["value"]) == (1.0, 128.0)
     assert (period["period_from"], period["period_to"]) == ("2020-01", "2020-02")
     assert (samples["samples"], samples["samples_origin"]["value"]) == ("1 2 E", 0.0)
+    assert (samples["samples_period"], samples["samples_dimensions"], samples["code_text"]) == ("4", 1, "d")
     assert other is None
     assert found["component"][4]["time"] == "10:00:00"
-    plain = row(observation(component=[{"code": {"text": "a"}, "valueInteger": 1}]), "observation")
+    plain = row(observation(component=[{"code": {"coding": [LOINC]}, "valueInteger": 1}]), "observation")
     assert plain["component_value"] is None
 
 
