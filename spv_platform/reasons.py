@@ -118,6 +118,9 @@ REASONS: dict[str, Reason] = {
     "store_unavailable": Reason("batch", "An outside system did not answer.", "It is tried again by itself."),
 }
 
+#: The codes for which one object is set aside.
+OF_OBJECTS = tuple(code for code, reason in REASONS.items() if reason.level == "object")
+
 _HEAD = """# Reason codes
 
 Made by `spv docs reason-codes` from the one list in the code; `make docs` writes it anew.

@@ -36,20 +36,42 @@ def at(cur: Cursor, version: int) -> CriteriaVersion | None:
     return CriteriaVersion(*row) if row else None
 
 
-def put_version(cur: Cursor, digest: str, documents: dict[str, Any]) -> int:
+def lock(cur: Cursor) -> None:
+    """Let no one else bring criteria in force until the transaction ends."""
+    cur.execute("LOCK TABLE ops.criteria_version IN SHARE ROW EXCLUSIVE MODE")
+
+
+def read_from(cur: Cursor) -> str | None:
+    """The digest of the files that what is in force was read from last; None: not known."""
+    cur.execute("SELECT feeds_digest FROM ops.criteria_version ORDER BY version DESC LIMIT 1")
+    row = cur.fetchone()
+    return row[0] if row else None
+
+
+def put_version(cur: Cursor, digest: str, documents: dict[str, Any], feeds_digest: str | None = None) -> int:
     """Bring a content in force; what is in force already stays as it is. Going back makes a new version.
+
+    Args:
+        cur: the transaction.
+        digest: of the content.
+        documents: the content.
+        feeds_digest: of the files that it was read from.
 
     Returns:
         The version in force.
     """
     # Two writers at once would otherwise both see the old version and both make a new one.
-    cur.execute("LOCK TABLE ops.criteria_version IN SHARE ROW EXCLUSIVE MODE")
+    lock(cur)
     current = newest(cur)
     if current and current.digest == digest:
+        cur.execute(
+            "UPDATE ops.criteria_version SET feeds_digest = %s WHERE version = %s AND feeds_digest IS DISTINCT FROM %s",
+            (feeds_digest, current.version, feeds_digest),
+        )
         return current.version
     cur.execute(
-        "INSERT INTO ops.criteria_version (digest, documents) VALUES (%s, %s) RETURNING version",
-        (digest, Json(documents)),
+        "INSERT INTO ops.criteria_version (digest, documents, feeds_digest) VALUES (%s, %s, %s) RETURNING version",
+        (digest, Json(documents), feeds_digest),
     )
     ((version,),) = cur.fetchall()
     return version

@@ -1,7 +1,7 @@
 """Batches that are set aside: which ones there are and why, and what a person decides about one.
 
-A released batch is tried again from the start. A rejected one is over: its objects stay in the ledger with the reason
-why they were set aside, and nothing takes them up again. The audit entry is the caller's.
+A released batch is tried again from the start. A rejected one is over: its new objects stay in the ledger with the
+reason why they were set aside, and nothing takes them up again. The audit entry is the caller's.
 """
 
 from typing import Any
@@ -42,11 +42,19 @@ def release(cur: Cursor, batch_id: str, *, waive: bool = False) -> None:
 def reject(cur: Cursor, batch_id: str) -> None:
     """End a batch that was set aside, for good; its objects are `rejected` with its reason.
 
+    Objects whose rows were published before, and which were only processed again beside others, wait for batches of
+    their own: what is published has to stay accounted for.
+
     Raises:
         UsageError: the batch is not set aside.
     """
     _set_aside_row(cur, batch_id)
     cur.execute("UPDATE ops.batch SET state = 'rejected' WHERE batch_id = %s", (batch_id,))
+    cur.execute(
+        "UPDATE ops.object SET state = 'landed', reason = NULL, batch_id = NULL, alone = true"
+        " WHERE batch_id = %s AND state = 'set_aside' AND was_published AND NOT alone",
+        (batch_id,),
+    )
     cur.execute(
         "UPDATE ops.object SET state = 'rejected' WHERE batch_id = %s AND state = 'set_aside'",
         (batch_id,),

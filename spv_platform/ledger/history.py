@@ -53,7 +53,7 @@ def keep(cur: Cursor, turn: Turn, *, hold_s: float) -> None:
     """Keep the turn for longer.
 
     Raises:
-        LeaseLostError: somebody else may have it.
+        LeaseLostError: somebody else has it.
     """
     _update(cur, turn, "until = clock_timestamp() + make_interval(secs => %s)", hold_s)
 
@@ -84,6 +84,15 @@ def emptied(cur: Cursor, turn: Turn) -> None:
         LeaseLostError: the turn is somebody else's.
     """
     _update(cur, turn, "empty_first = %s", False)
+
+
+def empty_again(cur: Cursor, tenant: str) -> None:
+    """Start over, whoever has the turn: documents may have gone that somebody else had stored."""
+    cur.execute(
+        "UPDATE ops.history_cursor SET seq = 0, empty_first = true, token = token + 1, until = '-infinity'"
+        " WHERE tenant = %s",
+        (tenant,),
+    )
 
 
 def let_go(cur: Cursor, turn: Turn, *, pause_s: float = 0) -> None:
@@ -189,7 +198,7 @@ def status_rows(cur: Cursor) -> list[dict[str, Any]]:
 
 def _update(cur: Cursor, turn: Turn, change: str, value: object) -> None:
     cur.execute(
-        f"UPDATE ops.history_cursor SET {change} WHERE tenant = %s AND token = %s AND until > clock_timestamp()",  # noqa: S608
+        f"UPDATE ops.history_cursor SET {change} WHERE tenant = %s AND token = %s",  # noqa: S608
         (value, turn.tenant, turn.token),
     )
     if not cur.rowcount:

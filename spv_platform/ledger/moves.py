@@ -97,9 +97,10 @@ def set_aside_removed(cur: Cursor) -> None:
 def move_objects(cur: Cursor, batch_id: str, state: str) -> None:
     """Move the objects of a batch with it; what this attempt has quarantined stays."""
     cur.execute(
-        "UPDATE ops.object SET state = %s, alone = alone AND %s <> 'published'"
-        " WHERE batch_id = %s AND state IN ('landed', 'claimed', 'staged')",
-        (state, state, batch_id),
+        "UPDATE ops.object SET state = %(state)s, alone = alone AND %(state)s <> 'published',"
+        " was_published = was_published OR %(state)s = 'published'"
+        " WHERE batch_id = %(batch)s AND state IN ('landed', 'claimed', 'staged')",
+        {"state": state, "batch": batch_id},
     )
 
 
@@ -121,20 +122,23 @@ def _take_apart_if_failing(cur: Cursor, batch_id: str) -> None:
 
 
 def begin_attempt(cur: Cursor, batch_id: str, state: str) -> None:
-    """Put all objects of a batch into a state for a new attempt, which judges and counts each of them afresh.
+    """Put the objects of a batch into a state for a new attempt, which judges and counts each of them afresh.
+
+    Not those that are published, nor those that somebody took for settled.
 
     What an object holds does not change: its digest stays, by which rows of earlier batches find their master.
     """
-    cur.execute("SELECT seq FROM ops.object WHERE batch_id = %s AND state <> 'published'", (batch_id,))
-    unpublished = [seq for (seq,) in cur.fetchall()]
     cur.execute(
-        "UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = ANY(%s) AND state = 'open'",
-        (unpublished,),
+        "SELECT seq FROM ops.object WHERE batch_id = %s AND state NOT IN ('published', 'rejected')", (batch_id,)
     )
-    cur.execute("DELETE FROM ops.reference_queue WHERE object_seq = ANY(%s)", (unpublished,))
+    judged = [seq for (seq,) in cur.fetchall()]
+    cur.execute(
+        "UPDATE ops.entry_quarantine SET state = 'replayed' WHERE object_seq = ANY(%s) AND state = 'open'", (judged,)
+    )
+    cur.execute("DELETE FROM ops.reference_queue WHERE object_seq = ANY(%s)", (judged,))
     cur.execute(
         "UPDATE ops.object SET state = %s, reason = NULL, entries = NULL, accepted = NULL, tombstones = NULL,"
         " duplicates = NULL, superseded = NULL, quarantined = NULL, contained = NULL, same_as = NULL"
-        " WHERE batch_id = %s AND state <> 'published'",
-        (state, batch_id),
+        " WHERE seq = ANY(%s)",
+        (state, judged),
     )

@@ -11,6 +11,7 @@ from spv_platform.ledger.claims import Claim
 from spv_platform.ledger.db import Cursor
 from spv_platform.ledger.objects import BALANCES
 from spv_platform.ledger.publications import StagedFile
+from spv_platform.reasons import OF_OBJECTS
 
 
 class Rows(NamedTuple):
@@ -66,8 +67,9 @@ def stray_objects(cur: Cursor, tenant: str) -> list[int]:
     cur.execute(
         "SELECT seq FROM ops.object JOIN ops.batch USING (batch_id) WHERE object.tenant = %s AND object.state <>"
         " CASE batch.state WHEN 'formed' THEN 'landed' ELSE batch.state END"
-        " AND object.state NOT IN ('quarantined', 'discarded') ORDER BY seq",
-        (tenant,),
+        " AND object.state <> 'quarantined' AND NOT (object.state = 'rejected' AND object.reason = ANY(%s))"
+        " ORDER BY seq",
+        (tenant, list(OF_OBJECTS)),
     )
     return [seq for (seq,) in cur.fetchall()]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from spv_platform.ledger.db import Cursor
 from spv_platform.ledger.objects import OF_ACTIVE_FEED
-from spv_platform.reasons import REASONS
+from spv_platform.reasons import OF_OBJECTS
 
 
 def replay(cur: Cursor, *seqs: int, dry_run: bool = False) -> dict[int, int]:
@@ -29,7 +29,7 @@ def replay(cur: Cursor, *seqs: int, dry_run: bool = False) -> dict[int, int]:
         f"SELECT seq, size_bytes FROM ops.object WHERE seq = ANY(%s) AND {OF_ACTIVE_FEED}"  # noqa: S608  (text of ours)
         " AND (state IN ('published', 'quarantined') OR (state = 'rejected' AND reason = ANY(%s)))"
         " ORDER BY seq FOR UPDATE",
-        (list(seqs), [code for code, known in REASONS.items() if known.level == "object"]),
+        (list(seqs), list(OF_OBJECTS)),
     )
     found = dict(cur.fetchall())
     if not dry_run:

@@ -407,6 +407,9 @@ CREATE INDEX IF NOT EXISTS alert_waiting ON ops.alert (next_attempt_at) WHERE to
 ALTER TABLE ops.batch ADD COLUMN IF NOT EXISTS excused int NOT NULL DEFAULT 0;
 -- Its batch failed more than once: it gets a batch of its own, so that it cannot take others with it.
 ALTER TABLE ops.object ADD COLUMN IF NOT EXISTS alone boolean NOT NULL DEFAULT false;
+-- Rows of it are published, whatever becomes of it when it is processed again.
+ALTER TABLE ops.object ADD COLUMN IF NOT EXISTS was_published boolean NOT NULL DEFAULT false;
+UPDATE ops.object SET was_published = true WHERE state = 'published' AND NOT was_published;
 
 -- The least publication whose compacted tables are kept; earlier ones are read from the log, which always is.
 ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS bases_from bigint NOT NULL DEFAULT 0;
@@ -415,3 +418,5 @@ CREATE INDEX IF NOT EXISTS staged_file_unpublished ON ops.staged_file (batch_id)
 -- Where the tenant's day begins, and the last of its days for which everybody was asked to be matched again.
 ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS time_zone text NOT NULL DEFAULT 'UTC';
 ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS matched_for date;
+-- The files of the feeds bucket that the newest criteria were read from.
+ALTER TABLE ops.criteria_version ADD COLUMN IF NOT EXISTS feeds_digest text;

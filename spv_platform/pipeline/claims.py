@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 BACK_OFF_S = 1.0
 #: The longest: a batch goes on so soon after a store that was away has come back.
 BACK_OFF_MOST_S = 20.0
+#: Between tries to tell a PostgreSQL that is away that a batch is given back.
+_AGAIN_S = 0.5
 #: How long a run waits for the tenant's publish lease before it gives the batch back.
 PUBLISH_LEASE_PATIENCE_S = 600.0
 
@@ -174,13 +176,16 @@ def _claim(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -
 def _give_back(platform: Platform, holding: Holding, *, counts: bool) -> None:
     claim, most = holding.claim, platform.settings.max_attempts
     pause_s = min(BACK_OFF_S * 2 ** min(claim.attempt - 1, 16), BACK_OFF_MOST_S)
-    for left in (1, 0):  # the first transaction after a restart of PostgreSQL finds a dead connection
+    # a PostgreSQL that is away may be back before the lease runs out, which would count as a failure of the batch
+    until = time.monotonic() + platform.settings.lease_s
+    while True:
         try:
             with platform.db.transaction() as cur:
                 batches.release(cur, claim, pause_s, max_attempts=most, counts=counts)
             return
         except Exception as error:  # the first error matters more; the lease frees the batch in any case
-            if left and isinstance(error, TransientError):
+            if isinstance(error, TransientError) and time.monotonic() < until:
+                time.sleep(_AGAIN_S)
                 continue
             log.warning("batch %s could not be given back: %s", claim.batch_id, type(error).__name__)
             return

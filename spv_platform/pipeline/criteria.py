@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from spv_platform.errors import UsageError
+from spv_platform.errors import TransientError, UsageError
 from spv_platform.ledger import batches, criteria, tenants
 from spv_platform.ledger.db import Cursor
 from spv_platform.pipeline.platform import Platform
@@ -21,6 +21,7 @@ from spv_platform.trials.terms import vocabulary
 
 CRITERIA_PREFIX = "criteria/"
 REGISTRY_PREFIX = "ctgov/"
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,29 @@ def feeds_digest(platform: Platform) -> str:
     return digest.hexdigest()
 
 
+def is_behind(platform: Platform, feeds: str) -> bool:
+    """Whether what is in force was read from other files than those of this `feeds_digest`."""
+    with platform.db.transaction() as cur:
+        return criteria.read_from(cur) != feeds
+
+
 def refresh_criteria(platform: Platform) -> CriteriaReport:
     """Read all criteria and studies, keep them as a version if anything changed, and form re-match batches.
 
-    A file that cannot be read is reported and left out; the others count.
+    A file that cannot be read is reported and left out; the others count. Files that change meanwhile are read again.
+
+    Raises:
+        TransientError: they change all the time.
     """
+    for _ in range(_TRIES):
+        report = _refresh(platform, feeds_digest(platform))
+        if report:
+            return report
+    raise TransientError("store_unavailable", "the files of the feeds bucket change while they are read")
+
+
+def _refresh(platform: Platform, feeds: str) -> CriteriaReport | None:
+    """What one reading came to; None: the files are not those of this digest any more."""
     trials: dict[str, Trial] = {}
     files: dict[str, str] = {}
     studies: list[Study] = []
@@ -84,8 +103,12 @@ def refresh_criteria(platform: Platform) -> CriteriaReport:
     }
     digest = hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
     with platform.db.transaction() as cur:
+        criteria.lock(cur)
+        # who read before another one and writes after it would bring back what has gone
+        if feeds_digest(platform) != feeds:
+            return None
         before = criteria.newest(cur)
-        version = criteria.put_version(cur, digest, documents)
+        version = criteria.put_version(cur, digest, documents, feeds)
         changed = before is None or before.version != version
         if changed:
             _form(cur, tenants.tenants(cur), version)

@@ -5,8 +5,10 @@ what changed, and moves the cursor; broken off anywhere, it does the same again.
 """
 
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +17,7 @@ import polars as pl
 
 from spv_platform import faults
 from spv_platform.envelope.keys import mac
-from spv_platform.errors import TransientError, UsageError
+from spv_platform.errors import LeaseLostError, TransientError, UsageError
 from spv_platform.history.documents import Changes, Document, changes, unsealed
 from spv_platform.history.schema import APPROVAL_EVENT, PERSON, PERSON_VERSION
 from spv_platform.history.store import HistoryStore, Refused, answers, drop_tenant
@@ -188,9 +190,7 @@ def _feed(platform: Platform, turn: Turn, for_s: float | None) -> FeedReport:
     try:
         with open_store(platform, turn.tenant) as store:
             if turn.empty_first:
-                store.drop_documents()
-                with platform.db.transaction() as cur:
-                    history.emptied(cur, turn)
+                _empty(platform, store, turn)
             store.ensure()
             seq = turn.seq
             while deadline is None or time.monotonic() < deadline:
@@ -215,11 +215,45 @@ def _feed(platform: Platform, turn: Turn, for_s: float | None) -> FeedReport:
     )
 
 
+def _empty(platform: Platform, store: HistoryStore, turn: Turn) -> None:
+    with platform.db.transaction() as cur:
+        history.keep(cur, turn, hold_s=_HOLD_S)
+    store.drop_documents()
+    try:
+        with platform.db.transaction() as cur:
+            history.emptied(cur, turn)
+    except LeaseLostError:
+        # this process hung, and what it dropped may be what another one had stored since
+        with platform.db.transaction() as cur:
+            history.empty_again(cur, turn.tenant)
+        raise
+
+
+@contextmanager
+def _kept(platform: Platform, turn: Turn) -> Iterator[None]:
+    """Keep the turn while something takes as long as it takes."""
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(_HOLD_S / 3):
+            with suppress(TransientError, LeaseLostError), platform.db.transaction() as cur:
+                history.keep(cur, turn, hold_s=_HOLD_S)
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def _feed_stretch(
     platform: Platform, store: HistoryStore, turn: Turn, after: int, stretch: dict[int, datetime]
 ) -> tuple[int, int]:
     """Store what some publications changed; how many documents are stored, and how many refused."""
-    views, verdicts = _rows(reader(platform, turn.tenant, max(stretch)), after)
+    with _kept(platform, turn):  # one publication may be all persons
+        views, verdicts = _rows(reader(platform, turn.tenant, max(stretch)), after)
     persons = pl.concat([views["person_id"], verdicts["person_id"]]).unique().sort()
     digest = _digest(platform.tenant_keys(turn.tenant).index)
     stored = not_stored = 0

@@ -100,7 +100,8 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     claim = holding.claim
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
-        items = objects.of_batch(cur, claim.batch_id)
+        # what somebody took for settled meanwhile is nobody's any more
+        items = [item for item in objects.of_batch(cur, claim.batch_id) if item.state != "rejected"]
         feeds = {feed: contract_of(cur, claim.tenant, feed) for feed in {item.feed for item in items}}
     staging = Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}

@@ -152,17 +152,19 @@ def restore(platform: Platform, folder: Path, *, progress: Callable[[str], None]
         cur.execute("SELECT EXISTS (SELECT FROM ops.tenant)")
         if cur.fetchone() == (True,):
             raise UsageError("this installation has tenants already: restore into a new home")
-        formed: set[str] = set()
-        landed = 0
+        known: dict[str, bool] = {}
+        there: set[int] = set()
         for table, row in _rows(folder / "ledger.jsonl"):
             if table == "batch":
-                row = _batch(row, formed)
+                row = _batch(row, known)
             if table == "object":
                 if _waits(row):
                     continue
-                landed += 1
-                progress(f"landing sealed objects: {landed}")
-                row = _landed(platform, folder, row, formed)
+                there.add(row["seq"])
+                progress(f"landing sealed objects: {len(there)}")
+                row = _landed(platform, folder, row, known)
+            if table == "entry_quarantine" and row["object_seq"] not in there:
+                continue
             _insert(cur, table, row)
         for table, column in _SERIALS:
             cur.execute(
@@ -182,13 +184,18 @@ def restore_waiting(platform: Platform, folder: Path) -> int:
     with platform.db.transaction() as cur:
         for table, row in _rows(folder / "ledger.jsonl"):
             if table == "object" and _waits(row):
-                _insert(cur, table, _landed(platform, folder, row, set()))
+                _insert(cur, table, _landed(platform, folder, row, {}))
                 count += 1
     return count
 
 
 def _waits(row: Row) -> bool:
-    return row["state"] in ("landed", "claimed", "staged") and row["entries"] is None
+    return row["state"] in ("landed", "claimed", "staged") and not _was_published(row)
+
+
+def _was_published(row: Row) -> bool:
+    """Whether rows of the object are published, also while it is processed again."""
+    return bool(row.get("was_published", row["entries"] is not None))
 
 
 def _newest(platform: Platform) -> dict[str, int]:
@@ -221,8 +228,8 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield item["table"], item["row"]
 
 
-def _batch(row: Row, formed: set[str]) -> Row:
-    """A batch as it was before its first try, if it was published."""
+def _batch(row: Row, known: dict[str, bool]) -> Row:
+    """A batch as it was before its first try, if it was published, which is noted."""
     fresh: Row = {
         "attempt": 1,
         "budget_from": 1,
@@ -232,22 +239,31 @@ def _batch(row: Row, formed: set[str]) -> Row:
         "lease_until": None,
     }
     fresh |= {"requested_at": None, "not_before": None}
-    if row["state"] == "published":
-        formed.add(row["batch_id"])
+    known[row["batch_id"]] = row["state"] == "published"
+    if known[row["batch_id"]]:
         fresh |= {"state": "formed", "run_id": None}
     return row | fresh
 
 
-def _landed(platform: Platform, folder: Path, row: Row, formed: set[str]) -> Row:
-    """The object in the new bucket, and its row: in its batch, settled, or waiting."""
+def _landed(platform: Platform, folder: Path, row: Row, known: dict[str, bool]) -> Row:
+    """The object in the new bucket, and its row: in its batch, settled, or waiting.
+
+    Args:
+        platform: the new installation.
+        folder: the replica.
+        row: of the object.
+        known: whether each batch that is there was published.
+    """
     sealed = folder / "landing" / str(row["seq"])
     if sealed.exists():
         body = sealed.read_bytes()
         stored = platform.s3.put_object(Bucket=platform.settings.landing_bucket, Key=row["key"], Body=body)
         row["version"] = stored["VersionId"]
-    if row["state"] in ("set_aside", "rejected"):
-        return row
-    in_batch = row["batch_id"] if row["batch_id"] in formed else None
+    row["was_published"] = _was_published(row)
+    settled = row["state"] in ("set_aside", "rejected") and not row["was_published"]
+    if settled or row["reason"] in ("unknown_tenant", "unknown_feed", "empty_object"):
+        return row | {"batch_id": row["batch_id"] if row["batch_id"] in known else None, "same_as": None}
+    in_batch = row["batch_id"] if known.get(row["batch_id"]) else None
     counts = ("plain_digest", "plain_bytes", "entries", "accepted", "tombstones", "duplicates", "superseded")
     nothing = dict.fromkeys((*counts, "quarantined", "contained", "same_as", "contract", "reason"))
     return row | nothing | {"state": "landed", "batch_id": in_batch, "attempt": 0}

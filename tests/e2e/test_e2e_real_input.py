@@ -216,8 +216,8 @@ def _files(corpus: Path) -> list[Path]:
 def _send(platform: Platform, files: list[Path]) -> list[str]:
     landed = []
     for file in files:
-        plain, content_type = sender.read_plain(file)
-        landed.append(sender.send(platform, "", plain, content_type, tenant=TENANT, feed="emr").object)
+        for plain, content_type in sender.read_parts(file):
+            landed.append(sender.send(platform, "", plain, content_type, tenant=TENANT, feed="emr").object)
     return landed
 
 

@@ -4,7 +4,7 @@ import pytest
 from ledger_sample import batch_state, claimed, formed, land, states
 
 from spv_platform.errors import UsageError
-from spv_platform.ledger import batches, decisions, objects, references, replays
+from spv_platform.ledger import batches, decisions, objects, reconciliation, references, replays
 from spv_platform.ledger.db import Database, apply_schema
 from spv_platform.ledger.tenants import add_tenant
 
@@ -104,6 +104,56 @@ def test_a_rejected_batch_is_over_and_its_objects_say_why(db: Database) -> None:
         assert batches.due(cur, retry_after_s=0) == []
         assert batches.claim_waiting(cur, "north", "run-2", 60, max_objects=9, max_bytes=999) is None
         assert not replays.replay(cur, good.seq)
+
+
+def test_what_was_published_before_its_batch_was_rejected_waits_for_a_batch_of_its_own(db: Database) -> None:
+    batch_id = formed(db, 1)
+    claim = claimed(db, batch_id)
+    with db.transaction() as cur:
+        batches.mark_staged(cur, claim)
+        batches.mark_published(cur, claim)
+        (published,) = objects.of_batch(cur, batch_id)
+        assert replays.replay(cur, published.seq)
+    land(db, 1, prefix="new")
+    with db.transaction() as cur:
+        both = batches.form(cur, "north", max_objects=2, max_bytes=1000)
+        assert both
+        assert len(objects.of_batch(cur, both)) == 2
+    claim = claimed(db, both, "run-2")
+    with db.transaction() as cur:
+        batches.mark_staged(cur, claim)
+        batches.set_aside(cur, claim, "gate_failed", DETAILS)
+        decisions.reject(cur, both)
+        assert [(row["state"], row["reason"]) for row in objects.ledger_rows(cur)] == [
+            ("landed", None),
+            ("rejected", "gate_failed"),
+        ]
+        own = batches.form(cur, "north", max_objects=2, max_bytes=1000)
+        assert own
+    claim = claimed(db, own, "run-3")
+    with db.transaction() as cur:
+        batches.mark_staged(cur, claim)
+        batches.set_aside(cur, claim, "gate_failed", DETAILS)
+        decisions.reject(cur, own)
+    assert states(db) == ["rejected", "rejected"]
+
+
+def test_what_somebody_took_for_settled_stays_so_whatever_becomes_of_its_batch(db: Database) -> None:
+    batch_id = formed(db, 2)
+    claim = claimed(db, batch_id)
+    with db.transaction() as cur:
+        bad, _ = objects.of_batch(cur, batch_id)
+        objects.quarantine_object(cur, bad.seq, "wrong_key")
+        batches.mark_staged(cur, claim)
+        assert replays.discard(cur, bad.seq)
+        batches.release(cur, claim, 0, max_attempts=5)
+    assert states(db) == ["rejected", "landed"]
+    claim = claimed(db, batch_id, "run-2")
+    with db.transaction() as cur:
+        batches.mark_staged(cur, claim)
+        batches.mark_published(cur, claim)
+        assert reconciliation.stray_objects(cur, "north") == []
+    assert states(db) == ["rejected", "published"]
 
 
 @pytest.mark.parametrize("decide", [decisions.release, decisions.reject])

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -326,6 +327,40 @@ def test_a_feeder_that_lost_its_turn_overwrites_nothing_and_moves_no_cursor(samp
         old = [{**item, "seq": item["seq"] - 1, "digest": "old"} for item in newest.values()]
         assert opened.write(store.Changes(persons=old)) == []
     assert documents(sample) == before
+
+
+def test_a_feeder_that_hung_while_it_emptied_the_history_lets_it_be_filled_anew(sample, monkeypatch):
+    feed(sample)
+    whole = documents(sample)
+    drop = store.HistoryStore.drop_documents
+
+    def late(opened):
+        monkeypatch.setattr(store.HistoryStore, "drop_documents", drop)
+        with sample.platform.db.transaction() as cur:
+            cur.execute("UPDATE ops.history_cursor SET until = '-infinity' WHERE tenant = %s", (TENANT,))
+        assert feed(sample).behind == 0
+        drop(opened)
+
+    monkeypatch.setattr(store.HistoryStore, "drop_documents", late)
+    with pytest.raises(LeaseLostError):
+        history.rebuild(sample.platform, TENANT, who="test")
+    assert documents(sample) != whole
+    assert feed(sample).behind == 0
+    assert documents(sample) == whole
+
+
+def test_a_turn_lasts_as_long_as_a_publication_takes_to_read(sample, monkeypatch):
+    monkeypatch.setattr(history, "_HOLD_S", 0.3)
+    read = history._rows
+
+    def slowly(*asked):
+        time.sleep(1)
+        with sample.platform.db.transaction() as cur:
+            assert ledger.take(cur, TENANT, hold_s=60, despite_pause=True) is None
+        return read(*asked)
+
+    monkeypatch.setattr(history, "_rows", slowly)
+    assert history.rebuild(sample.platform, TENANT, who="test").behind == 0
 
 
 def test_the_server_takes_no_field_that_is_not_described_and_nothing_sealed_in_plain(sample):

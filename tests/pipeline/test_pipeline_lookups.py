@@ -10,8 +10,9 @@ from pipeline_world import TENANT, World, reasons
 
 from spv_platform.errors import PermanentError, UsageError
 from spv_platform.ledger import criteria
+from spv_platform.pipeline import criteria as criteria_files
 from spv_platform.pipeline.bodies import body
-from spv_platform.pipeline.criteria import cohort_rows, feeds_digest, put_file, refresh_criteria
+from spv_platform.pipeline.criteria import cohort_rows, feeds_digest, is_behind, put_file, refresh_criteria
 from spv_platform.pipeline.landing import send
 from spv_platform.pipeline.matching import ready_criteria
 from spv_platform.pipeline.opting_out import change_list
@@ -161,6 +162,24 @@ def test_a_sent_file_is_named_by_tenant_feed_and_day_alone(world):
     assert "Doe" not in landed.object
     world.drain()
     assert ("published", None) in reasons(world).values()
+
+
+def test_files_that_change_while_they_are_read_are_read_again(new_world, tmp_path, monkeypatch):
+    world = new_world()
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(b"trial: [")
+    read = criteria_files.parse_trial
+
+    def meanwhile(*content):
+        monkeypatch.setattr(criteria_files, "parse_trial", read)
+        put_file(world.platform, file)
+        return read(*content)
+
+    monkeypatch.setattr(criteria_files, "parse_trial", meanwhile)
+    assert is_behind(world.platform, feeds_digest(world.platform))
+    world.put_criteria()
+    assert not is_behind(world.platform, feeds_digest(world.platform))
+    assert refresh_criteria(world.platform).problems
 
 
 def test_a_criteria_file_that_cannot_be_read_is_reported_and_the_others_count(new_world, tmp_path):

@@ -11,7 +11,7 @@ from installations import fresh_settings
 
 from spv_platform.cli import spv
 from spv_platform.errors import UsageError
-from spv_platform.ledger import contracts, quarantine
+from spv_platform.ledger import contracts, quarantine, replays
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.local import stack
 from spv_platform.pipeline import deciding
@@ -70,6 +70,15 @@ def _live(platform: Platform) -> None:
     with platform.db.transaction() as cur:
         (item,) = quarantine.items(cur, "south")
     discard(platform, item["item"], who="test")
+    # one that is processed again while the replica is made, one of nobody's feed, and one that was refused with others
+    again = {"resourceType": "Patient", "id": "again", "birthDate": "1970-01-01"}
+    _send(platform, again, tenant="south")
+    platform.s3.put_object(Bucket=platform.settings.landing_bucket, Key="north/typo/x.spv", Body=b"x")
+    drain(platform)
+    with platform.db.transaction() as cur:
+        cur.execute("SELECT max(seq) FROM ops.object WHERE tenant = 'south'")
+        ((newest,),) = cur.fetchall()
+        assert replays.replay(cur, newest)
     _send(platform, {"resourceType": "Patient", "id": "waits"}, tenant="south")
     discover(platform)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spv_platform import faults
-from spv_platform.ledger import objects, sweeping
+from spv_platform.ledger import objects, sweeping, tenants
 from spv_platform.ledger.sweeping import Ages
 from spv_platform.pipeline.landing.pages import found_objects, pages_below
 from spv_platform.pipeline.platform import Platform
@@ -78,6 +78,9 @@ def sweep(
         progress(report.objects)
     _note_gone(platform, report, tenant, seen, highest)
     with platform.db.transaction() as cur:
+        if not dry_run:  # what was entered while its tenant or feed was being added
+            for name in tenants.tenants(cur):
+                objects.admit_refused(cur, name)
         report.ages = sweeping.ages(cur, tenant)
     return report
 

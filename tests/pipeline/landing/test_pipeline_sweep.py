@@ -35,6 +35,16 @@ def test_what_the_ledger_lacks_is_entered_and_worked_off(world: World) -> None:
     assert sweep(world.platform).ages == Ages()
 
 
+def test_what_was_entered_while_its_feed_was_being_added_is_let_wait(world: World) -> None:
+    put(world, "a")
+    discover(world.platform)
+    world.rows("UPDATE ops.object SET state = 'quarantined', reason = 'unknown_feed' RETURNING seq")
+    sweep(world.platform, dry_run=True)
+    assert set(reasons(world).values()) == {("quarantined", "unknown_feed")}
+    sweep(world.platform)
+    assert set(reasons(world).values()) == {("landed", None)}
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 def test_pages_of_any_size_give_the_same_report(world: World, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(pages, "PAGE", size)
