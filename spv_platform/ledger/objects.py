@@ -92,13 +92,14 @@ _SELECT = (
 def discover(cur: Cursor, found: Iterable[FoundObject]) -> int:
     """Enter what was found; what is known already stays as it is.
 
-    The landing sequence follows (landed_at, key, version) within one call. The key `<tenant>/<feed>/…` says whose it
-    is; objects of nobody, and empty ones, are quarantined at once.
+    The landing sequence follows (landed_at, key) within one call; versions of a key that landed in one second come in
+    the order in which they are given. The key `<tenant>/<feed>/…` says whose it is; objects of nobody, and empty ones,
+    are quarantined at once.
 
     Returns:
         How many were new.
     """
-    ordered = sorted(_new(cur, found), key=lambda each: (each.landed_at, each.key, each.version))
+    ordered = sorted(_new(cur, found), key=lambda each: (each.landed_at, each.key))
     if not ordered:
         return 0
     feeds = active_feeds(cur)

@@ -51,7 +51,10 @@ def store_time(page: Mapping[str, Any]) -> datetime:
 
 
 def found_objects(bucket: str, page: Mapping[str, Any]) -> list[FoundObject]:
-    """The object versions of a page."""
+    """The object versions of a page, of each key the oldest first.
+
+    A listing has the newest first (S3, ListObjectVersions); times are in whole seconds, and version ids say nothing.
+    """
     return [
         FoundObject(
             bucket=bucket,
@@ -61,7 +64,7 @@ def found_objects(bucket: str, page: Mapping[str, Any]) -> list[FoundObject]:
             etag=version["ETag"].strip('"'),
             landed_at=version["LastModified"],
         )
-        for version in page.get("Versions", [])
+        for version in reversed(page.get("Versions", []))
     ]
 
 

@@ -52,6 +52,13 @@ def test_an_overwritten_key_is_found_once_per_version(world):
     assert sorted(world.read("patient")["resource_id"]) == ["ann", "ben", "cleo"]
 
 
+def test_versions_of_a_key_are_numbered_in_the_order_in_which_they_landed(world):
+    """Also those of one second: four puts take less."""
+    landed = [put(world, "same", bundle(patient(name)))[1] for name in ("ann", "ben", "cleo", "dan")]
+    discover(world.platform)
+    assert [version for (version,) in world.rows("SELECT version FROM ops.object ORDER BY seq")] == landed
+
+
 def test_an_object_overwritten_between_its_ticket_and_the_reading_is_read_in_its_own_version(world):
     first, second = (bundle(patient("ann", gender=gender)) for gender in ("female", "male"))
     put(world, "same", first)
