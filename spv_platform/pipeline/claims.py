@@ -74,6 +74,7 @@ def hold(platform: Platform, run_id: str, tenant: str, batch_id: str | None) -> 
         holding.check()
         yield holding
     except LeaseLostError:
+        _give_back(platform, holding, counts=False)  # only the publish lease may be lost, and the batch still ours
         let_go(platform, run_id)
         with platform.db.transaction() as cur:
             tenants.check_active(cur, holding.claim.tenant)
@@ -182,6 +183,8 @@ def _give_back(platform: Platform, holding: Holding, *, counts: bool) -> None:
         try:
             with platform.db.transaction() as cur:
                 batches.release(cur, claim, pause_s, max_attempts=most, counts=counts)
+            return
+        except LeaseLostError:  # whoever has it now decides about it
             return
         except Exception as error:  # the first error matters more; the lease frees the batch in any case
             if isinstance(error, TransientError) and time.monotonic() < until:

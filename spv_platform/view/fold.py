@@ -55,7 +55,10 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     facts = both.with_columns(kind=pl.coalesce("held_kind", "kind"), held_kind=pl.lit(None, pl.String))
     contested = _contested(facts)
     settled = facts.join(contested, on=_KEY, how="anti")
-    return sort(pl.concat([settled, *_decided(facts.join(contested, on=_KEY, how="semi"))]))
+    quiet = pl.col("kind") == "none"
+    decided = _decided(facts.join(contested, on=_KEY, how="semi"))
+    silent = _silent(settled.filter(quiet)).select(facts.columns)
+    return sort(pl.concat([settled.filter(~quiet), silent, *decided]))
 
 
 def _contested(facts: pl.DataFrame) -> pl.DataFrame:
@@ -152,5 +155,10 @@ def _told(facts: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     further = [name for name in facts.columns if name not in SCHEMA]
     named = facts.select(*_KEY, "patient_id", *further).unique()
     silent = named.join(chosen, on=_KEY).join(found, on=[*_KEY, "digest", "patient_id"], how="anti")
-    told = fact_rows(silent, "none", usable=pl.lit(False)).with_columns(silent.select(further))
-    return pl.concat([found, told.select(facts.columns)])
+    return pl.concat([found, _silent(silent).select(facts.columns)])
+
+
+def _silent(versions: pl.DataFrame) -> pl.DataFrame:
+    """One fact of kind `none` for each row, with the columns beside `SCHEMA`."""
+    further = [name for name in versions.columns if name not in SCHEMA]
+    return fact_rows(versions, "none", usable=pl.lit(False)).with_columns(versions.select(further))
