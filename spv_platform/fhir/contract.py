@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from spv_platform.fhir.elements import by_name, names_below
+from spv_platform.fhir.references import ID
 from spv_platform.fhir.rules import Problem, broken
 from spv_platform.fhir.structs import Resource, Takers
 
@@ -82,7 +83,7 @@ _NOT_R4 = frozenset(
 )
 
 
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID = re.compile(ID)
 #: Digits up to which a whole number is read as one: Python reads no more than some thousands, and FHIR's have ten.
 _MOST_DIGITS = 100
 
