@@ -1,25 +1,11 @@
 """The sensor of the feeds bucket asks for new criteria until they are in force."""
 
-from collections.abc import Iterator
-
 import dagster as dg
-import pytest
-from installations import Opened, given_to_dagster
+from installations import Opened
 
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.setup import prepare_home
-from spv_platform.sensors import feeds, landing
-from spv_platform.settings import Settings
-
-
-@pytest.fixture
-def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A prepared installation, whose sensor looks once."""
-    prepare_home(settings)
-    monkeypatch.setattr(landing, "LOOK_FOR_S", 0.0)
-    with given_to_dagster(Platform(settings)) as platform:
-        yield platform
+from spv_platform.sensors import feeds
 
 
 def tick(cursor: str | None) -> tuple[bool, str | None]:

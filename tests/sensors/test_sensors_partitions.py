@@ -6,24 +6,13 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
-from installations import Opened, given_to_dagster
+from installations import Opened
 
 from spv_platform.definitions import build_defs
 from spv_platform.pipeline import tenancy
 from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
-from spv_platform.pipeline.setup import prepare_home
 from spv_platform.sensors import landing
-from spv_platform.settings import Settings
-
-
-@pytest.fixture
-def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A prepared installation, whose sensor looks once."""
-    prepare_home(settings)
-    monkeypatch.setattr(landing, "LOOK_FOR_S", 0.0)
-    with given_to_dagster(Platform(settings)) as platform:
-        yield platform
 
 
 @pytest.fixture
