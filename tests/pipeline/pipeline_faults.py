@@ -41,15 +41,25 @@ _FORKED.set_forkserver_preload(
     ]
 )
 
-#: What lands; None is no sealed object. No two are one person, whose approvals would tell how the work was cut.
-FILES: tuple[bytes | None, ...] = (
-    bundle(patient("ann", family="Ann", mrn="M-ann", gender="female"), visit("ann"), result("r-ann", "ann", 1)),
-    bundle(patient("ben", family="Ben", mrn="M-ben", gender="male"), visit("ben"), result("r-ben", "ben", 1)),
-    bundle(result("r-ann", "ann", 2)),
-    deletes("Observation/r-ben"),
-    bundle(patient("cam", family="Cam", mrn="M-cam"), {"resourceType": "Observation", "id": "no-status"}),
-    None,
-)
+
+def files(of: str = "") -> tuple[bytes | None, ...]:
+    """What lands; None is no sealed object. No two are one person, whose approvals would tell how the work was cut.
+
+    Args:
+        of: makes the ids others.
+    """
+    ann, ben, cam = f"ann{of}", f"ben{of}", f"cam{of}"
+    return (
+        bundle(patient(ann, family="Ann", mrn=f"M-{ann}", gender="female"), visit(ann), result(f"r-{ann}", ann, 1)),
+        bundle(patient(ben, family="Ben", mrn=f"M-{ben}", gender="male"), visit(ben), result(f"r-{ben}", ben, 1)),
+        bundle(result(f"r-{ann}", ann, 2)),
+        deletes(f"Observation/r-{ben}"),
+        bundle(patient(cam, family="Cam", mrn=f"M-{cam}"), {"resourceType": "Observation", "id": f"no-status{of}"}),
+        None,
+    )
+
+
+FILES = files()
 #: Of these there is a copy under another name.
 TWICE = 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_faults import FILES, without_publications
+from pipeline_faults import files, without_publications
 from pipeline_world import FEEDS, World, everything, installation
 
 from spv_platform.local import orchestrator, stack
@@ -30,8 +30,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def land(world: World, number: int) -> None:
-    """Land the number-th file, as often as it takes."""
-    plain, name = FILES[number % len(FILES)], f"{number:03}"
+    """Land the number-th file. Equal ones would tell by their counts which batch was published first."""
+    again, which = divmod(number, len(files()))
+    plain, name = files(f"-{again}")[which], f"{number:03}"
     world.put(world.key(name), world.sealed(name, plain) if plain else b"no sealed object")
 
 
