@@ -35,6 +35,7 @@ lint: $(STAMP) ## style, security rules, types, secrets
 bench: $(STAMP) ## every figure of the README
 	$(BIN)/spv bench latency --json
 	$(BIN)/spv bench ingest --json
+	$(BIN)/spv bench large --json
 	$(BIN)/spv bench discovery --json
 	$(BIN)/spv bench publish --json
 	$(BIN)/spv bench recovery --json

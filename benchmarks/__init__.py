@@ -12,5 +12,6 @@ BENCHMARKS: dict[str, str] = {
     "load": "Several times what the platform can carry: its speed and memory then, and the share of compactions.",
     "recovery": "Seconds until a file is published all the same, although its worker was killed or stood still.",
     "ingest": "Megabytes of plain FHIR a second, from landed to published, in one worker.",
+    "large": "Most memory of a worker at one large Bundle, and at one large NDJSON export.",
     "match": "Seconds to match invented patients against invented cohorts, from facts to explained results in files.",
 }

@@ -54,10 +54,10 @@ OPTIONS = [
     SEED,
 ]
 TENANT = FIRST_TENANTS[0]
-_MB = 1_000_000
+MB = 1_000_000
 #: Bundles with which parts of the work are measured by themselves.
 _SAMPLE = 16
-_DRAIN = ["-m", "spv_platform.pipeline.drain"]
+DRAIN = ["-m", "spv_platform.pipeline.drain"]
 
 
 def measure(
@@ -70,25 +70,25 @@ def measure(
     """
 
     def content() -> Iterator[bytes]:
-        return _read(folder) if folder else bundles(mb * _MB, seed)
+        return _read(folder) if folder else bundles(mb * MB, seed)
 
     with fresh_home() as home:
         say("starting the stores")
-        platform = _start(home)
+        platform = start(home)
         # Made one by one, and made again below: the bundles must not fill the memory while the workers have their peak.
         size = sum(send(platform, "", data, BUNDLE, tenant=TENANT, feed=FIRST_FEED).plain_bytes for data in content())
-        say(f"{size / _MB:.0f} MB of plain FHIR landed; work begins")
+        say(f"{size / MB:.0f} MB of plain FHIR landed; work begins")
         spent = _Spent(platform)
         with ThreadPoolExecutor(workers) as threads:
-            others = [threads.submit(run_measured, _DRAIN, home) for _ in range(workers - 1)]
-            worked = [run_measured(_DRAIN, home, spent.look), *(each.result() for each in others)]
-        _require_published(platform)
+            others = [threads.submit(run_measured, DRAIN, home) for _ in range(workers - 1)]
+            worked = [run_measured(DRAIN, home, spent.look), *(each.result() for each in others)]
+        require_published(platform)
         say("published; now the peers on the same bytes")
         plain = list(content())
         peers = {name: _speed(work, plain, plain) for name, work in _peers().items()}
         if flink:
             peers |= _flink(flink, home, plain)
-        speed = size / _MB / max(each.seconds for each in worked)
+        speed = size / MB / max(each.seconds for each in worked)
         peak = max(each.peak_mb for each in worked)
         yield Figure(f"ingest: landed to published, workers: {workers}", speed, "MB/s", peak_mb=peak, peers=peers)
         yield Figure("ingest: until a worker has its first batch", spent.seconds["waiting"], "s")
@@ -106,7 +106,7 @@ def _read(folder: Path) -> Iterator[bytes]:
         yield gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
 
 
-def _start(home: Path) -> Platform:
+def start(home: Path) -> Platform:
     """The stores without Dagster, ready for tenants, with the sample's trials in force."""
     settings = stack.start_servers(home, ["s3", "postgres"])
     prepare_home(settings)
@@ -139,7 +139,12 @@ class _Spent:
         self._state = at_work.pop() if at_work else "waiting" if self._state == "waiting" else "between"
 
 
-def _require_published(platform: Platform) -> None:
+def require_published(platform: Platform) -> None:
+    """Refuse to tell the speed of work that was not done.
+
+    Raises:
+        UsageError: an object was not published, or not all of it.
+    """
     with platform.db.transaction() as cur:
         rows = objects.ledger_rows(cur, TENANT)
     undone = [row for row in rows if row["state"] != "published" or row["quarantined"] or not row["balances"]]
@@ -154,7 +159,7 @@ def _speed(work: Callable[[T], object], items: Sequence[T], plain: Sequence[byte
     began = time.perf_counter()
     for item in items:
         work(item)
-    return sum(map(len, plain)) / _MB / (time.perf_counter() - began)
+    return sum(map(len, plain)) / MB / (time.perf_counter() - began)
 
 
 def _peers() -> dict[str, Callable[[bytes], object]]:
@@ -202,9 +207,9 @@ def _flink(python: Path, home: Path, plain: list[bytes]) -> dict[str, float]:
         if done.returncode:
             raise UsageError(f"{python} could not run Flink: has it apache-flink, and is there a Java?")
         seconds.append(float(done.stdout.split()[-1]))
-    start, whole = seconds
-    mb = sum(map(len, plain)) / _MB
-    return {"PyFlink, two slots, with its start": mb / whole, "PyFlink without its start": mb / (whole - start)}
+    empty, whole = seconds
+    mb = sum(map(len, plain)) / MB
+    return {"PyFlink, two slots, with its start": mb / whole, "PyFlink without its start": mb / (whole - empty)}
 
 
 def _parts(platform: Platform, plain: list[bytes]) -> Iterator[Figure]:

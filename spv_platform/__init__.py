@@ -1,3 +1,8 @@
 """spv_platform: encrypted EMR files in, one explainable view of each patient and trial eligibility out."""
 
+import os
+
+# Polars keeps what it frees for ten seconds, up to half of what a worker has in use. It reads this when it is loaded.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+
 __version__ = "0.1.0"

@@ -31,7 +31,7 @@ class Settings:
         workers: how many runs are carried at one time by warm workers; 0 starts a process for each run instead.
         lease_s: how long a claim or the publish lease holds without a heartbeat.
         batch_max_objects: most objects in one batch.
-        batch_max_bytes: most sealed bytes in one batch.
+        batch_max_bytes: most sealed bytes in one batch, which opened are ten to twenty times as many.
         max_open_batches: load batches of all tenants that wait for a run or are at work at one time.
         max_attempts: tries of a batch before it is set aside.
         object_max_bytes: most bytes of one opened object.
@@ -73,7 +73,7 @@ class Settings:
     workers: int = 2
     lease_s: float = 30.0
     batch_max_objects: int = 64
-    batch_max_bytes: int = 64 * 2**20
+    batch_max_bytes: int = 4 * 2**20
     max_open_batches: int = 4
     max_attempts: int = 5
     object_max_bytes: int = 2**30

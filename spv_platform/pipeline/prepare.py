@@ -9,6 +9,7 @@ import polars as pl
 from spv_platform.lake.stage import stage_all
 from spv_platform.ledger import batches, records
 from spv_platform.ledger.leases import Token
+from spv_platform.ledger.references import Target
 from spv_platform.pipeline import homes
 from spv_platform.pipeline.catalog import DERIVED_TABLES, UNOWNED_VERSION
 from spv_platform.pipeline.claims import Holding, take_publish_lease
@@ -22,7 +23,7 @@ from spv_platform.pipeline.slices import slice_of
 from spv_platform.pipeline.stage import stage_batch
 from spv_platform.pipeline.staged import staged_rows
 from spv_platform.pipeline.states import States
-from spv_platform.pipeline.unowned import find_elsewhere
+from spv_platform.pipeline.unowned import Elsewhere, find_elsewhere
 from spv_platform.pipeline.whole import prepare_whole
 from spv_platform.quality import candidate_view
 from spv_platform.view.facts import bearing, facts_of
@@ -49,11 +50,8 @@ def prepare(platform: Platform, holding: Holding) -> Prepared:
 
 def _prepare_load(platform: Platform, holding: Holding, token: Token, published: TenantReader) -> Prepared:
     claim, seq, keys = holding.claim, published.seq + 1, platform.tenant_keys(holding.claim.tenant)
-    staged, holding.staged = staged_rows(platform, holding), None
-    tables = bearing(staged)
-    elsewhere = find_elsewhere(platform, published, tables)
     states = States(platform, claim.tenant)
-    new = states.named(pl.concat([facts_of(tables), elsewhere.facts]))
+    new, elsewhere, targets = _read_staged(platform, holding, published, states)
     touched = frozenset(new["record"].unique())
     linked = states.link(fold(states.load(touched), new), touched)
     found = slice_of(linked, linked.before)
@@ -76,9 +74,24 @@ def _prepare_load(platform: Platform, holding: Holding, token: Token, published:
         facts=found.facts.height,
         measured=candidate_view.measure(found.persons, found.views),
         files=files,
-        targets=targets_of(staged, keys),
+        targets=targets,
         homes=homes.seal(keys, claim.tenant, seq, elsewhere.pairs),
     )
+
+
+def _read_staged(
+    platform: Platform, holding: Holding, published: TenantReader, states: States
+) -> tuple[pl.DataFrame, Elsewhere, list[Target]]:
+    """The facts of the staged rows, what these mean to other records, and what the resources can be found by.
+
+    The rows take more memory than what is made of them: they are gone when this returns.
+    """
+    staged, holding.staged = staged_rows(platform, holding), None
+    tables = bearing(staged)
+    elsewhere = find_elsewhere(platform, published, tables)
+    targets = targets_of(staged, platform.tenant_keys(holding.claim.tenant))
+    facts = pl.concat([facts_of(tables), elsewhere.facts])
+    return states.named(facts), elsewhere, targets
 
 
 def _ensure_ready(platform: Platform, holding: Holding) -> None:

@@ -263,6 +263,7 @@ class Staging:
         from concurrent.futures import ThreadPoolExecutor
 
         import polars as pl
+        import pyarrow as pa
 
         from spv_platform.lake.stage import stage
         from spv_platform.lake.tables import TABLES
@@ -290,6 +291,7 @@ class Staging:
             self.files.append(file)
             self._parts[file.table] += 1
             self._bytes[file.table] = 0
+        pa.default_memory_pool().release_unused()  # what frames are made with is kept for more of them otherwise
 
 
 def _stage_content(

@@ -54,7 +54,7 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
         return both
     facts = both.with_columns(kind=pl.coalesce("held_kind", "kind"), held_kind=pl.lit(None, pl.String))
     contested = _contested(facts)
-    settled = facts.join(contested, on=_KEY, how="anti")
+    settled = facts.join(contested, on=_KEY, how="anti") if contested.height else facts
     quiet = pl.col("kind") == "none"
     decided = _decided(facts.join(contested, on=_KEY, how="semi"))
     silent = _silent(settled.filter(quiet)).select(facts.columns)

@@ -17,7 +17,7 @@ from spv_platform.pipeline.platform import Platform
 BUNDLE = "application/fhir+json"
 NDJSON = "application/fhir+ndjson"
 #: NDJSON that is longer is landed in parts of about so many bytes.
-PART_BYTES = 32 * 2**20
+PART_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
