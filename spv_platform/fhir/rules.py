@@ -33,7 +33,8 @@ RULES: dict[str, str] = {
     "id_too_long": "An id has more than 64 characters (Data Types, id).",
     "value_and_extensions": "An extension has a value and extensions (ext-1).",
     "nested_contained": "A contained resource contains another (dom-2).",
-    "several_choices": "Two types are chosen for one element, as valueString beside valueInteger (Formats, [x]).",
+    "several_choices": "Two types are chosen for one element, as valueString beside valueInteger or _valueInteger"
+    " (Formats, [x]).",
     "unknown_element": "An element is called `fhir_comments` or `resource_type`, as only the models do.",
     "unknown_resource_type": "A resource is of an abstract type, or of one that R4B added (Resource Index of R4).",
     "primitive_extension": "The value of an extension has an id or extensions, with a value or without, or a required"
@@ -85,7 +86,11 @@ def broken(model: Any, resource: dict[str, Any], base: str = "") -> Iterator[Pro
     is_extension = resource.get("url") if model is None else model.__name__ == "Extension"
     if is_extension and "extension" in resource and any(map(_VALUE.match, resource)):
         yield Problem("value_and_extensions", base)
-    chosen = Counter(element.choice for name in resource if (element := elements.get(name)) and element.choice)
+    chosen = Counter(
+        element.choice
+        for name in {name.removeprefix("_") for name in resource}
+        if (element := elements.get(name)) and element.choice
+    )
     for choice, number in chosen.items():
         if number > 1:
             yield Problem("several_choices", f"{base}/{choice}[x]")

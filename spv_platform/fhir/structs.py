@@ -320,10 +320,12 @@ class _Type:
             ValueError: a resource that has them is not surely valid.
         """
         present = set(names)
+        chosen = {name.removeprefix("_") for name in names}
         if not (
             present <= self.known.keys()
             and present >= self._required
-            and all(least <= len(members & present) <= 1 for members, least in self._choices)
+            and all(least <= len(members & present) for members, least in self._choices)
+            and all(len(members & chosen) <= 1 for members, _ in self._choices)
         ):
             raise ValueError
         if len(self.shapes) >= _MOST_SHAPES:
@@ -357,9 +359,15 @@ class _Choice(NamedTuple):
 
 
 def _read_of(model: Any) -> list[Element]:
-    """The elements of a type that are read."""
+    """The elements of a resource's type that are read."""
     # what keeps its place beside a list of primitives is left to the models
     return [each for each in elements_of(model) if not (each.many and each.name.startswith("_"))]
+
+
+def _read_inside(model: Any) -> list[Element]:
+    """Those of the type of an element; what is chosen by an extension alone is left to the models."""
+    chosen = {f"_{each.name}" for each in elements_of(model) if each.choice}
+    return [each for each in _read_of(model) if each.name not in chosen]
 
 
 def _choices_of(model: Any) -> list[_Choice]:
@@ -391,7 +399,7 @@ def _struct(model: Any, targets: frozenset[str] | None, *, plain: bool) -> str:
     if hasattr(_derived, name):
         return name
     setattr(_derived, name, None)  # its elements may hold it
-    elements = _read_of(model)
+    elements = _read_inside(model)
     fields: list[Any] = []
     numbers: list[str] = []
     for element in elements:

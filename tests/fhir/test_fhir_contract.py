@@ -82,6 +82,19 @@ EXTENSION = {"url": "http://example.org/e", "valueCode": "x"}
         (observation(code=None), "null_value", "/code"),
         ({"resourceType": "Observation", "status": "final"}, "missing_element", "/code"),
         (observation(valueString="a", valueBoolean=True), "several_choices", "/value[x]"),
+        (observation(valueString="a", _valueBoolean={"extension": [EXTENSION]}), "several_choices", "/value[x]"),
+        (
+            observation(
+                component=[{"code": {"text": "x"}, "valueString": "a", "_valueTime": {"extension": [EXTENSION]}}]
+            ),
+            "several_choices",
+            "/component/0/value[x]",
+        ),
+        (
+            patient(extension=[{**EXTENSION, "_valueDate": {"extension": [EXTENSION]}}]),
+            "several_choices",
+            "/extension/0/value[x]",
+        ),
         ({"resourceType": "Encounter", "status": "finished", "class": 5}, "wrong_json_type", "/class"),
         (
             {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": {"resourceType": CANARY}}]},
