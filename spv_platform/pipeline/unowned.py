@@ -41,20 +41,23 @@ def find_elsewhere(platform: Platform, published: TenantReader, tables: dict[str
     """The records of the ledger that the batch's rows concern without naming them, and of the batch itself."""
     keys = platform.tenant_keys(published.tenant)
     own = versions_without_patient(tables)
-    earlier = (
-        published.stored(UNOWNED_VERSION.name).select(VERSION_COLUMNS).collect()
-        if UNOWNED_VERSION.name in published.tables()
-        else own.clear()
-    )
     batch = pl.concat([own.clear(), *(frame.select(VERSION_COLUMNS) for frame in movable(tables).values())])
     pairs, known = homes.pairs_of(keys, batch), homes.known(platform, published.tenant)
     seen = known.lazy().join(pairs.lazy().select("key"), on="key", how="semi").collect()
     there = _held(platform, published.tenant, batch, seen.join(pairs, on=["key", "home"], how="anti"))
-    versions = [own, earlier, batch.join(there, on=_KEY, how="semi"), there]
     places = pl.concat([batch, there]).filter(pl.col("patient_id").is_not_null()).select(_HOME).unique()
+    versions = [own, _earlier(published, places), batch.join(there, on=_KEY, how="semi"), there]
     facts = displaced(pl.concat(versions).unique(), places)
     new = pairs.drop_nulls("home").join(seen, on=["key", "home"], how="anti")
     return Elsewhere(own, facts, new)
+
+
+def _earlier(published: TenantReader, places: pl.DataFrame) -> pl.DataFrame:
+    """Published versions that name no patient, of the resources that have a place."""
+    if UNOWNED_VERSION.name not in published.tables():
+        return pl.DataFrame(schema=dict(UNOWNED_VERSION.schema))
+    stored = published.stored(UNOWNED_VERSION.name).select(VERSION_COLUMNS)
+    return stored.join(places.lazy(), on=_KEY, how="semi").collect()
 
 
 def _held(platform: Platform, tenant: str, batch: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
