@@ -32,15 +32,17 @@ lint: $(STAMP) ## style, security rules, types, secrets
 	$(BIN)/mypy
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 
-bench: $(STAMP) ## every figure of the README
+bench: $(STAMP) ## every figure of the README; takes hours
 	$(BIN)/spv bench latency --json
-	$(BIN)/spv bench ingest --json
+	$(BIN)/spv bench ingest --mb 500 --json
+	$(BIN)/spv bench ingest --mb 500 --workers 2 --json
 	$(BIN)/spv bench large --json
-	$(BIN)/spv bench discovery --json
-	$(BIN)/spv bench publish --json
+	$(BIN)/spv bench discovery --objects 1000000 --json
+	$(BIN)/spv bench publish --rows 100000 --rows 10000000 --batches 12 --json
 	$(BIN)/spv bench recovery --json
-	$(BIN)/spv bench load --json
+	$(BIN)/spv bench load --minutes 10 --times 3 --json
 	$(BIN)/spv bench match --json
+	$(BIN)/spv bench match --patients 1000000 --cohorts 1000 --json
 
 docs: $(STAMP) ## the pages that are made from the code
 	$(BIN)/spv docs tables > docs/tables.md

@@ -74,6 +74,17 @@ def test_a_worker_killed_while_it_clears_up_after_another_is_made_good_by_the_ne
     check(bench, "after_staging", "file_deleted@2")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("step", ["table_added", "gate_passed", "file_staged"])
+def test_a_worker_killed_at_each_table_and_gate_is_made_good_by_the_next_one(bench, step):
+    _, passed = bench.undisturbed()
+    points = [point for point in passed if point.startswith(f"{step}:")]
+    assert len(points) > 1
+    for point in points:
+        check(bench, point)
+
+
 KILLS, OF_ONE_TEST = 200, 20
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pipeline_bundles import MRN, Resource, bundle, patient, result
-from pipeline_world import World, reasons, records_of, tables_of
+from pipeline_practices import TRIAL, put_trials
+from pipeline_world import World, approved, reasons, records_of, tables_of
 
 from spv_platform.fhir import parse
 from spv_platform.fhir.parse import parse_object
@@ -117,6 +118,17 @@ def test_batches_that_are_staged_side_by_side_find_each_other(world: World) -> N
     assert report.objects_staged_again == 1
     world.drain()
     assert world.read("observation")["patient_id"].to_list() == ["ann"]
+
+
+def test_the_person_is_matched_again_when_a_reference_is_resolved(world: World) -> None:
+    lab = 'lab: {code: "http://loinc.org|718-7", min: 5, unit: g/dL}'
+    put_trials(world, "sex: female", lab)
+    world.land("result", about("r", **WAYS["conditional"]))
+    world.drain()
+    assert approved(world) == []
+    world.land("ann", bundle(ANN))
+    world.drain()
+    assert [found[1:] for found in approved(world)] == [(TRIAL, "adults"), (TRIAL, "women")]
 
 
 FILES = (

@@ -17,6 +17,7 @@ from pipeline_world import TENANT, World, everything
 from spv_platform.errors import SpvError
 from spv_platform.lake import compact
 from spv_platform.ledger import batches
+from spv_platform.ledger.objects import FoundObject
 from spv_platform.ledger.replays import Stretch, replay
 from spv_platform.pipeline import claims
 from spv_platform.pipeline.claims import hold
@@ -43,7 +44,7 @@ FILES = [(file.data, file.content_type) for file in bundles()] + [(plain, "appli
 
 #: What can happen next. `die` and `hang` are about the run that began last; a hung run goes on after it lost its batch.
 ACTIONS = (
-    *("deliver", "deliver", "deliver", "look", "stage", "stage", "prepare", "publish", "publish"),
+    *("deliver", "deliver", "deliver", "repeat", "look", "stage", "stage", "prepare", "publish", "publish"),
     *("die", "hang", "wake", "time passes", "compact", "retain", "replay", "reprocess", "drain"),
 )
 
@@ -80,6 +81,12 @@ class Schedule:
             plain, content_type = FILES[self.delivered]
             self.world.land(f"{self.delivered:02}", plain, content_type=content_type)
             self.delivered += 1
+
+    def _repeat(self, pick: int) -> None:
+        """What was found is found again, once or more."""
+        query = "SELECT bucket, key, version, size_bytes, etag, landed_at FROM ops.object ORDER BY random() LIMIT %s"
+        for found in self.world.rows(query, 1 + pick % 5) * 2:
+            self.world.enter(FoundObject(*found))
 
     def _look(self, pick: int) -> None:
         discover(self.world.platform)

@@ -3,7 +3,9 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from spv_platform.errors import UsageError
 from spv_platform.ledger import contracts, quarantine, replays
 from spv_platform.ledger.contracts import FeedContract
 from spv_platform.local import stack
+from spv_platform.notify.receiver import Receiver, receiving
 from spv_platform.pipeline import deciding
 from spv_platform.pipeline.criteria import refresh_criteria
 from spv_platform.pipeline.drain import drain
@@ -21,6 +24,8 @@ from spv_platform.pipeline.landing.discover import discover
 from spv_platform.pipeline.landing.send import BUNDLE, send
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.setup import prepare_home
+from spv_platform.pipeline.telling import notifying
+from spv_platform.pipeline.telling.practices import add_practice
 from spv_platform.pipeline.upkeep.reprocess import discard
 from spv_platform.recovery.contents import contents
 from spv_platform.recovery.drill import drill
@@ -32,26 +37,49 @@ CANARY = "zqxdrillqxz"
 
 
 @pytest.fixture(scope="module")
-def lost(servers: Settings, mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """An installation that has lived: published, waived, rejected, discarded and waiting objects; criteria."""
+def receiver() -> Iterator[Receiver]:
+    with receiving(Receiver()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lost(
+    servers: Settings, mongo_url: str, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """An installation that has lived: published, waived, rejected, discarded and waiting objects; criteria; news."""
     database = f"lost_{secrets.token_hex(4)}"
     home = tmp_path_factory.mktemp("lost") / "home"
     with fresh_settings(servers, home, mongo_url=mongo_url, mongo_database=database) as settings:
         prepare_home(settings)
         platform = Platform(settings)
-        _live(platform)
+        _live(platform, receiver)
         yield platform
         platform.mongo.drop_database(database)
         platform.db.close()
 
 
-def _live(platform: Platform) -> None:
+def _live(platform: Platform, receiver: Receiver) -> None:
+    notifying.go_live(platform, "north", who="test")
+    treating = ["Organization/sample-practice"]
+    added = add_practice(platform, "north", "lakeside", receiver.url("lakeside"), treating, who="test")
+    receiver.trust("lakeside", added.secret or "")
     for file in trial_files():
         platform.s3.put_object(Bucket=platform.settings.feeds_bucket, Key=file.name, Body=file.data)
     refresh_criteria(platform)
     for file in bundles():
         send(platform, file.name, file.data, file.content_type, tenant="north", feed="emr")
+    encounter = {
+        "resourceType": "Encounter",
+        "id": "visit",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": {"reference": "Patient/sample-aster"},
+        "period": {"start": str(datetime.now(UTC).date() - timedelta(days=10))},
+        "serviceProvider": {"reference": "Organization/sample-practice"},
+    }
+    _send(platform, encounter)
     drain(platform)
+    assert notifying.relay(platform, "north").sent
     # a batch that a gate refuses, taken all the same; another one that is rejected; a third that waits for a decision
     for number in range(3):
         person = {"resourceType": "Patient", "id": f"{CANARY}-{number}", "birthDate": "2999-01-01"}
@@ -83,7 +111,7 @@ def _live(platform: Platform) -> None:
     discover(platform)
 
 
-def _send(platform: Platform, resource: dict[str, str], tenant: str = "north") -> None:
+def _send(platform: Platform, resource: dict[str, Any], tenant: str = "north") -> None:
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": resource}]}
     send(platform, "", json.dumps(bundle).encode(), BUNDLE, tenant=tenant, feed="emr")
 
@@ -102,8 +130,16 @@ def states(platform: Platform) -> list[tuple[object, ...]]:
         return cur.fetchall()
 
 
-def test_everything_comes_out_as_it_was_and_nobody_is_notified(lost: Platform, replica: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def told(receiver: Receiver) -> dict[str, set[str]]:
+    """Ids of the messages that each practice has."""
+    return {name: set(inbox.messages) for name, inbox in receiver._inboxes.items()}
+
+
+def test_everything_comes_out_as_it_was_and_nobody_is_notified(
+    lost: Platform, replica: Path, receiver: Receiver, tmp_path: Path
+) -> None:
+    home, before = tmp_path / "home", told(receiver)
+    assert before["lakeside"]
     report = drill(replica, home)
     try:
         assert [(each.tenant, each.content) for each in report.compared if not each.equal] == []
@@ -117,15 +153,16 @@ def test_everything_comes_out_as_it_was_and_nobody_is_notified(lost: Platform, r
             "history persons",
         }
         assert report.rpo_s is not None
+        assert report.rto_s > 0
         assert report.waiting_objects == 1
         rebuilt = Platform(stack.start_servers(home))
         drain(lost)
         drain(rebuilt)
         assert states(rebuilt) == states(lost)
         with rebuilt.db.transaction() as cur:
-            cur.execute("SELECT count(*) FROM ops.outbox WHERE delivered_at IS NOT NULL OR attempts > 0")
-            assert cur.fetchone() == (0,)
             assert [row["state"] for row in quarantine.items(cur, "south")] == ["discarded"]
+        assert notifying.relay(rebuilt, "north").sent == 0
+        assert told(receiver) == before
         rebuilt.db.close()
     finally:
         stack.stop(home)
