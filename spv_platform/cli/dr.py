@@ -52,8 +52,9 @@ def drill(replica: Path, home: Path, keys: Path | None, keep: bool, as_json: boo
     """Rebuild everything from a replica, compare it with what was there, and measure.
 
     Starts servers of its own in an empty home, lands the sealed objects, carries their batches, feeds the history, and
-    compares hashes of every table, person state, approval and current document. Nobody is notified. Exit code 0 only if all of
-    it is equal. Approvals depend on the day (ages, time windows): drill on the day of the export, or look closely.
+    compares hashes of every table, person state, approval and current document. Nobody is notified. Exit code 0 only if
+    all of it is equal. Approvals depend on the day (ages, time windows): drill on the day of the export, or
+    look closely.
     """
     from spv_platform.errors import UsageError
     from spv_platform.local import stack

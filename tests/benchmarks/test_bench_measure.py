@@ -116,3 +116,25 @@ def test_what_is_measured_with_the_whole_platform_prints_a_line_a_figure(argumen
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(lines) == figures
     assert all(line["value"] >= 0 and line["peers"] and line["cores"] == cores() for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "figures"),
+    [
+        (
+            ["large", "--entries", "100", "--mb", "2"],
+            ["large: a Bundle of 100 entries", "large: an NDJSON export of 2 MB"],
+        ),
+        (
+            ["publish", "--rows", "1000", "--batches", "1"],
+            ["publish: one batch of one patient into 1000 rows, p50 of 1"],
+        ),
+    ],
+)
+def test_what_is_measured_by_one_worker_prints_a_line_a_figure(arguments: list[str], figures: list[str]) -> None:
+    result = CliRunner().invoke(cli.spv, ["bench", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["figure"] for line in lines] == figures
+    assert all(line["value"] > 0 for line in lines)
