@@ -1,8 +1,9 @@
 """Seconds of a look at the landing bucket and of a sweep, with many objects in the bucket.
 
 A home of its own with the embedded stores. Tiny objects, named by time as senders do, are landed over the last month's
-days, and a sweep enters them into the ledger. Then: looks, with nothing new and with a hundred new objects, and a sweep
-that finds all known. The peer is what a look without marks has to do: list the whole bucket.
+days, and a sweep enters them into the ledger. Then: looks, with nothing new and with a hundred new objects, each with
+the batches that it makes, and a sweep that finds all known. The peer is what a look without marks has to do: list the
+whole bucket.
 """
 
 import time
@@ -19,7 +20,7 @@ from benchmarks.homes import Worked, fresh_home, run_measured
 from spv_platform.ledger import marks
 from spv_platform.ledger.layouts import SENT, beginning
 from spv_platform.local import stack
-from spv_platform.pipeline.landing.discover import discover
+from spv_platform.pipeline.landing.discover import discover, form_batches
 from spv_platform.pipeline.landing.pages import PAGE
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.setup import FIRST_FEED, FIRST_TENANTS, prepare_home
@@ -111,6 +112,7 @@ def _look(platform: Platform, new: int) -> float:
     land(platform, [datetime.now(UTC) + timedelta(microseconds=number) for number in range(new)])
     began = time.perf_counter()
     found = discover(platform)
+    form_batches(platform)
     seconds = time.perf_counter() - began
     if found != new:
         raise RuntimeError(f"a look found {found} objects instead of {new}")

@@ -48,7 +48,9 @@ _WORKED_OFF = (
     " AND EXISTS (SELECT 1 FROM ops.publication p WHERE p.tenant = t.tenant AND p.criteria_version IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM ops.batch b WHERE b.tenant = t.tenant AND b.kind <> 'compact'"
     "   AND b.state IN ('formed', 'claimed', 'staged'))"
-    " AND NOT EXISTS (SELECT 1 FROM ops.object o WHERE o.tenant = t.tenant AND o.state = 'landed')"
+    # what is in a batch has been asked for; see `admission._waiting`
+    " AND (SELECT true FROM ops.object o WHERE o.tenant = t.tenant AND o.state = 'landed' AND o.batch_id IS NULL"
+    "   LIMIT 1) IS NULL"
     " AND greatest((SELECT max(found_at) FROM ops.object o WHERE o.tenant = t.tenant),"
     "   (SELECT max(published_at) FROM ops.publication p WHERE p.tenant = t.tenant AND p.kind <> 'compact'))"
     "   <= clock_timestamp() - make_interval(secs => %s)"
