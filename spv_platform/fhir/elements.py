@@ -42,6 +42,15 @@ _FINISHED: dict[tuple[str, str], frozenset[str]] = {
     )
     for type_ in types.split()
 }
+#: Value sets that the models lack, or list although others may be used (none).
+_OTHERWISE: dict[tuple[str, str], frozenset[str]] = {
+    ("CapabilityStatement", "format"): frozenset(),
+    ("Expression", "language"): frozenset(),
+    **{
+        (type_, "comparator"): frozenset({"<", "<=", ">=", ">"})
+        for type_ in ("Age", "Count", "Distance", "Duration", "Quantity")
+    },
+}
 
 
 class Element(NamedTuple):
@@ -84,6 +93,7 @@ def elements_of(model: Any) -> tuple[Element, ...]:
         codes = frozenset(extra.get("enum_values", ()))
         if _UNFINISHED in codes:
             codes = _FINISHED.get((model.__name__, field), frozenset())
+        codes = _OTHERWISE.get((model.__name__, field), codes)
         targets = frozenset(extra.get("enum_reference_types", ()))
         found.append(
             Element(

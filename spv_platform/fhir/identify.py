@@ -64,6 +64,7 @@ _STANDING = {
     **dict.fromkeys((b'"amended"', b'"corrected"', b'"appended"'), 1),
     **dict.fromkeys((b'"registered"', b'"partial"', b'"preliminary"'), -1),
 }
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
 
@@ -86,6 +87,8 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused(entry.problem)
     if entry.full_url and "\0" in entry.full_url:
         raise refused("nul_character")
+    if entry.method is not None and entry.method not in _METHODS:
+        raise refused("not_in_value_set")
     if entry.method == "DELETE":
         return _tombstone(entry, kind, stated)
     raw = entry.content
@@ -109,7 +112,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("nested_bundle", "/parameter")
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
-    resource_id = head.id or _id_of(entry, resource_type) or _made_id(digest(compact(raw)))
+    resource_id = head.id or _id_of(entry, resource_type) or id_of_content(raw)
     version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
     version.standing = _standing(head)
     meta = head.meta
@@ -202,6 +205,11 @@ def _id_of(entry: RawEntry, resource_type: str) -> str | None:
     if target and target[1] == resource_type:
         return target[2]
     return id_of_urn(entry.full_url)
+
+
+def id_of_content(content: bytes | msgspec.Raw) -> str:
+    """An id that equal resources have."""
+    return _made_id(digest(compact(content)))
 
 
 def id_of_urn(full_url: str | None) -> str | None:

@@ -58,6 +58,11 @@ def _codings(values: list[Any], _: Any) -> tuple[Any, ...]:
     return (_all_codings(values),)
 
 
+def worded_codings(values: list[Any], _: Any) -> tuple[Any, ...]:
+    """For a column of codings that has no column for words beside it: words alone stand for a display."""
+    return (_all_codings(values, words=True),)
+
+
 def _reference(values: list[Any], resolve: EntryReferences) -> tuple[Any, ...]:
     return resolve(values[0]) or (None, None, None)
 
@@ -85,8 +90,8 @@ def _components(values: list[Any], _: Any) -> tuple[Any, ...]:
                 component.value_integer,
                 component.value_boolean,
                 component.value_date_time or component.value_time,
-                _reason(component.data_absent_reason),
-                _all_codings(component.interpretation or []),
+                _all_codings([component.data_absent_reason] if component.data_absent_reason else [], words=True),
+                _all_codings(component.interpretation or [], words=True),
             )
             for component in values
         ],
@@ -131,11 +136,6 @@ def _samples(samples: Any) -> tuple[Any, ...]:
 
 def _whole(quantity: Quantity | None) -> tuple[Any, ...] | None:
     return None if quantity is None else _parts(quantity)
-
-
-def _reason(concept: Concept | None) -> list[tuple[Any, ...]] | None:
-    """Why a component has no value; in words only, these stand for a display."""
-    return codings_of(concept) or ([(None, None, concept.text)] if concept and concept.text else None)
 
 
 def _identifiers(values: list[Any], _: Any) -> tuple[Any, ...]:
@@ -212,13 +212,15 @@ def codings_of(concept: Concept | None) -> list[tuple[Any, ...]] | None:
     return _all_codings([concept]) if concept else None
 
 
-def _all_codings(concepts: list[Concept]) -> list[tuple[Any, ...]] | None:
+def _all_codings(concepts: list[Concept], *, words: bool = False) -> list[tuple[Any, ...]] | None:
     found: list[tuple[Any, ...]] = []
     for concept in concepts:
         if concept.coding:
             found += [(coding.system, coding.code, coding.display) for coding in concept.coding]
         elif concept.code or concept.system or concept.display:
             found.append((concept.system, concept.code, concept.display))
+        elif words and concept.text:
+            found.append((None, None, concept.text))
     return found or None
 
 

@@ -24,7 +24,7 @@ from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.elements_seen import ElementsSeen
 from spv_platform.fhir.frames import Row, TableRows
-from spv_platform.fhir.identify import condition_of, id_of_urn, identifiers_of, identify
+from spv_platform.fhir.identify import condition_of, id_of_content, id_of_urn, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
 from spv_platform.fhir.references import (
@@ -384,22 +384,23 @@ class _Rows:
 
 
 def _separate(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
-    """Give resources that are created under one id, but different fullUrls, ids of their fullUrls.
+    """Give resources that are created under one id, but are several, ids of their fullUrls or else their contents.
 
     Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
     patients would be one.
     """
-    urls: dict[tuple[str, str], dict[str, list[int]]] = {}
+    created: dict[tuple[str, str], list[int]] = {}
     for place, version in enumerate(versions):
-        if parts.entries[version.entry].method == "POST" and version.entry not in conditional and version.full_url:
-            urls.setdefault(version.key, {}).setdefault(version.full_url, []).append(place)
-    for places in urls.values():
-        if len(places) < 2:
+        if parts.entries[version.entry].method == "POST" and version.entry not in conditional:
+            created.setdefault(version.key, []).append(place)
+    for places in created.values():
+        if len({versions[place].full_url or place for place in places}) < 2:
             continue
-        for url, of_url in places.items():
-            for place in of_url:
-                versions[place].resource_id = id_of_urn(url) or versions[place].resource_id
-                names[place] = names[place]._replace(resource_id=versions[place].resource_id)
+        for place in places:
+            url, content = versions[place].full_url, parts.entries[versions[place].entry].content
+            own = id_of_urn(url) if url else id_of_content(content or b"")
+            versions[place].resource_id = own or versions[place].resource_id
+            names[place] = names[place]._replace(resource_id=versions[place].resource_id)
 
 
 def _bundle_time(parts: Split) -> datetime | None:

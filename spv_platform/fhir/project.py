@@ -17,7 +17,7 @@ import msgspec
 
 from spv_platform.fhir import contract
 from spv_platform.fhir.frames import Cell, Row
-from spv_platform.fhir.kinds import CONVERT, RESOLVING, Convert
+from spv_platform.fhir.kinds import CONVERT, RESOLVING, Convert, worded_codings
 from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
@@ -330,8 +330,16 @@ class Projector:
 
     def _compile(self, resource_type: str) -> _Type:
         model = contract.model_of(resource_type)
+        names = {column.name for column in self.table.columns}
         ways = [
-            _Way(number, tuple(steps), getter_of(steps), CONVERT[column.type])
+            _Way(
+                number,
+                tuple(steps),
+                getter_of(steps),
+                worded_codings
+                if column.type == "codings" and f"{column.name}_text" not in names
+                else CONVERT[column.type],
+            )
             for number, column in enumerate(self.table.columns)
             for steps in steps_of(column.path)
             # the same name means different things in different types: another thing is no value of the column

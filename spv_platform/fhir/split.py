@@ -87,6 +87,8 @@ _typed_decoder = msgspec.json.Decoder(_Typed)
 _entry_decoder = msgspec.json.Decoder(_Entry)
 _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder(msgspec.Raw)
+#: Names that stand once around all entries.
+_OF_BUNDLE = (b'"resourceType"', b'"type"', b'"timestamp"', b'"entry"')
 #: What a reader raises on text that is not (this) JSON. `RecursionError`: nested too deep for it.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
@@ -179,14 +181,20 @@ def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
     text = b"".join([*around, data[place:]])
     entries = bundle.entry or ()
     requests = [entry.request for entry in entries if entry.request]
+    responses = [entry.response for entry in entries if entry.response]
+    links = [bytes(each.link) for each in (bundle, *entries)]
     counts = {
         b'"resource"': found,
         b'"fullUrl"': sum(entry.full_url is not None for entry in entries),
         b'"request"': len(requests),
         b'"method"': sum(request.method is not None for request in requests),
+        b'"url"': sum(request.url is not None for request in requests) + sum(link.count(b'"url"') for link in links),
+        b'"ifNoneExist"': sum(request.if_none_exist is not None for request in requests),
+        b'"response"': len(responses),
+        b'"lastModified"': sum(response.last_modified is not None for response in responses),
     }
     once = all(text.count(name) == count for name, count in counts.items())
-    return once and text.count(b'"entry"') <= 1 and text.count(b'"type"') <= 1 and b"\\u" not in text
+    return once and all(text.count(name) <= 1 for name in _OF_BUNDLE) and b"\\u" not in text
 
 
 def _require_bundle(header: _Header) -> None:

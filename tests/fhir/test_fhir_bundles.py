@@ -171,6 +171,21 @@ def test_what_is_created_under_one_id_but_several_urls_is_several_resources() ->
     assert (again.accepted, again.duplicates, rows(again, "patient")[0]["resource_id"]) == (1, 1, "1")
 
 
+def test_what_is_created_under_one_id_without_urls_is_as_many_resources_as_it_has_contents() -> None:
+    made = {"method": "POST", "url": "Patient"}
+    contents = [patient("1", gender=gender) for gender in ("female", "male", "male")]
+    parsed = parse(bundle(*(entry(each, request=made) for each in contents)))
+    assert (parsed.accepted, parsed.duplicates, parsed.superseded) == (2, 1, 0)
+    assert sorted(row["gender"] for row in rows(parsed, "patient")) == ["female", "male"]
+
+
+@pytest.mark.parametrize("method", ["delete", "FOO", ""])
+def test_an_entry_that_asks_for_what_fhir_has_not_is_set_aside(method: str) -> None:
+    asked = entry(patient("p1"), request={"method": method, "url": "Patient/p1"})
+    parsed = parse(bundle(asked, entry(patient("p2"))))
+    assert (reasons(parsed), parsed.accepted, parsed.balances) == ([(0, "not_in_value_set", "")], 1, True)
+
+
 def test_a_resource_without_an_id_has_that_of_its_oid() -> None:
     parsed = parse(bundle(entry(patient(None), "urn:oid:1.2"), entry(patient(None), "urn:oid:1.3"), kind="collection"))
     assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1.2", "1.3"]
@@ -193,6 +208,11 @@ def test_an_entry_with_an_element_that_entries_do_not_have_is_set_aside() -> Non
         b'"fullUrl":"urn:uuid:a","fullUrl":"urn:uuid:b"',
         b'"request":{"method":"PUT","url":"Patient/p1"},"request":{"method":"PUT","url":"Patient/p2"}',
         b'"request":{"method":"PUT","method":"POST","url":"Patient/p1"}',
+        b'"request":{"method":"PUT","url":"Patient/p1","url":"Patient/p2"}',
+        b'"link":[{"url":"x"}],"request":{"method":"PUT","url":"Patient/p1","url":"Patient/p2"}',
+        b'"request":{"method":"POST","url":"Patient","ifNoneExist":"identifier=1","ifNoneExist":"identifier=2"}',
+        b'"response":{"lastModified":"2026-01-01T00:00:00Z","lastModified":"2026-01-02T00:00:00Z"}',
+        b'"response":{"status":"200"},"response":{"lastModified":"2026-01-02T00:00:00Z"}',
     ],
 )
 def test_an_entry_that_says_something_twice_is_set_aside(twice: bytes) -> None:
@@ -202,8 +222,16 @@ def test_an_entry_that_says_something_twice_is_set_aside(twice: bytes) -> None:
     assert (reasons(parsed), parsed.accepted) == ([(0, "repeated_key", "")], 1)
 
 
-def test_a_bundle_of_two_types_is_none() -> None:
-    data = bundle(entry(patient())).replace(b'"type": "transaction"', b'"type":"batch","type":"history"')
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'"type":"batch","type":"history"',
+        b'"type":"transaction","resourceType":"Bundle"',
+        b'"type":"transaction","timestamp":"2026-01-01T00:00:00Z","timestamp":"2026-01-02T00:00:00Z"',
+    ],
+)
+def test_a_bundle_that_says_something_twice_is_none(twice: bytes) -> None:
+    data = bundle(entry(patient())).replace(b'"type": "transaction"', twice)
     with pytest.raises(PermanentError, match="not_a_bundle"):
         parse(data)
 

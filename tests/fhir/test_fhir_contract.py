@@ -81,6 +81,11 @@ EXTENSION = {"url": "http://example.org/e", "valueCode": "x"}
         (observation(effectiveDateTime="2020-01-01T24:00:00Z"), "invalid_resource", "/effectiveDateTime"),
         (observation(code=None), "null_value", "/code"),
         ({"resourceType": "Observation", "status": "final"}, "missing_element", "/code"),
+        (
+            observation(valueQuantity={"value": 1, "comparator": "about"}),
+            "not_in_value_set",
+            "/valueQuantity/comparator",
+        ),
         (observation(valueString="a", valueBoolean=True), "several_choices", "/value[x]"),
         (observation(valueString="a", _valueBoolean={"extension": [EXTENSION]}), "several_choices", "/value[x]"),
         (
@@ -115,6 +120,18 @@ def test_a_problem_names_its_place_and_no_value(resource: dict[str, Any], reason
 def test_a_type_that_r4_does_not_have_is_unknown(type_: str) -> None:
     assert not is_known(type_)
     assert of({"resourceType": type_}) == [Problem("unknown_resource_type", "")]
+
+
+def test_a_code_may_be_any_where_the_value_set_is_not_required() -> None:
+    statement = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-01-01",
+        "kind": "requirements",
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "xml"],
+    }
+    assert of(statement) == []
 
 
 def test_a_null_may_keep_the_place_of_an_extension() -> None:

@@ -141,7 +141,8 @@ def test_a_quantity_keeps_number_text_comparator_and_unit() -> None:
     assert (found["value_unit"], found["value_unit_system"], found["value_unit_code"]) == ("g/dl", "ucum", "g/dL")
     assert found["code"] == [LOINC, {**LOCAL, "display": None}]
     assert (found["code_text"], found["patient_id"]) == ("Hb", "p1")
-    assert found["interpretation"] == [{"system": None, "code": "L", "display": None}]
+    # words alone stand for a display
+    assert [(each["code"], each["display"]) for each in found["interpretation"]] == [("L", None), (None, "low")]
 
 
 def test_components_keep_every_kind_of_value() -> None:
