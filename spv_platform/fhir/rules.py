@@ -167,6 +167,10 @@ pointer, never a value. A name that FHIR does not know is a value too: the point
 
 What is set aside is the entry; its neighbours are not touched. `spv quarantine list` has it.
 
+What is wrong with a Bundle itself sets aside the whole object: no JSON to its end, a name that Bundles do not have or
+that comes twice, a timestamp that is no time. Texts of `uri`, `url`, `uuid`, `base64Binary` and `xhtml` are checked as
+far as the models do, which is little; types without a model by their shape only.
+
 ## Where FHIR is not what the models say
 
 The models take some things that FHIR refuses, and lack some types of R4. This list is closed.
