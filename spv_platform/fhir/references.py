@@ -56,7 +56,10 @@ _RESTFUL = re.compile(rf"(?P<base>[A-Za-z][A-Za-z0-9+.\-]*://.*/)(?P<key>{_TYPE}
 
 
 class Resolved(NamedTuple):
-    """A reference as sent (None: it has only an identifier), the key it resolves to, and how."""
+    """A reference as sent, the key it resolves to, and how.
+
+    Of one that has only an identifier the text is `identifier=system|value`; None: that has no value.
+    """
 
     reference: str | None
     key: str | None
@@ -117,7 +120,8 @@ class Resolver:
         """
         text = reference.reference
         if text is None:
-            return Resolved(None, *self._identified(reference, "logical")) if reference.identifier else None
+            asked = target_of(reference)
+            return Resolved(asked, *self._identified(reference, "logical")) if reference.identifier else None
         base = _base_of(full_url)
         answer = self._answers.get((text, base))
         if answer is None:

@@ -56,7 +56,7 @@ def test_a_reference_says_how_it_was_resolved(text: str, full_url: str | None, k
 
 
 def test_an_identifier_alone_is_logical_and_a_display_alone_is_nothing() -> None:
-    assert RESOLVER.resolve(Reference(identifier=Identifier(value="x")), None) == (None, None, "logical")
+    assert RESOLVER.resolve(Reference(identifier=Identifier(value="x")), None) == ("identifier=|x", None, "logical")
     assert RESOLVER.resolve(Reference(), None) is None
 
 
