@@ -90,7 +90,7 @@ def _components(values: list[Any], _: Any) -> tuple[Any, ...]:
                 component.value_integer,
                 component.value_boolean,
                 component.value_date_time or component.value_time,
-                _all_codings([component.data_absent_reason] if component.data_absent_reason else [], words=True),
+                codings_of(component.data_absent_reason, words=True),
                 _all_codings(component.interpretation or [], words=True),
             )
             for component in values
@@ -207,9 +207,9 @@ CONVERT: dict[str, Convert] = {
 RESOLVING = frozenset({_reference, _references, _links})
 
 
-def codings_of(concept: Concept | None) -> list[tuple[Any, ...]] | None:
-    """The codings of a concept."""
-    return _all_codings([concept]) if concept else None
+def codings_of(concept: Concept | None, *, words: bool = False) -> list[tuple[Any, ...]] | None:
+    """The codings of a concept; if it has none, and its words are asked for, these stand for a display."""
+    return _all_codings([concept], words=words) if concept else None
 
 
 def _all_codings(concepts: list[Concept], *, words: bool = False) -> list[tuple[Any, ...]] | None:

@@ -84,8 +84,11 @@ class Schedule:
 
     def _repeat(self, pick: int) -> None:
         """What was found is found again, once or more."""
-        query = "SELECT bucket, key, version, size_bytes, etag, landed_at FROM ops.object ORDER BY random() LIMIT %s"
-        for found in self.world.rows(query, 1 + pick % 5) * 2:
+        query = (
+            "SELECT bucket, key, version, size_bytes, etag, landed_at FROM ops.object"
+            " WHERE seq > %s ORDER BY seq LIMIT %s"
+        )
+        for found in self.world.rows(query, pick % len(FILES), 1 + pick % 5) * 2:
             self.world.enter(FoundObject(*found))
 
     def _look(self, pick: int) -> None:

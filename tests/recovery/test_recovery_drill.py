@@ -130,6 +130,12 @@ def states(platform: Platform) -> list[tuple[object, ...]]:
         return cur.fetchall()
 
 
+def deliveries(platform: Platform) -> list[tuple[object, ...]]:
+    with platform.db.transaction() as cur:
+        cur.execute("SELECT event_id, attempts, delivered_at IS NOT NULL FROM ops.outbox ORDER BY event_id")
+        return cur.fetchall()
+
+
 def told(receiver: Receiver) -> dict[str, set[str]]:
     """Ids of the messages that each practice has."""
     return {name: set(inbox.messages) for name, inbox in receiver._inboxes.items()}
@@ -163,6 +169,7 @@ def test_everything_comes_out_as_it_was_and_nobody_is_notified(
             assert [row["state"] for row in quarantine.items(cur, "south")] == ["discarded"]
         assert notifying.relay(rebuilt, "north").sent == 0
         assert told(receiver) == before
+        assert deliveries(rebuilt) == deliveries(lost)
         rebuilt.db.close()
     finally:
         stack.stop(home)
