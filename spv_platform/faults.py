@@ -27,7 +27,8 @@ POINTS = (
     "after_files_added",
     "before_commit",
     "after_commit",
-    "base_written",  # each table that is compacted
+    "base_files_written",  # each table that is compacted, and its version is not made
+    "base_written",  # each table
     "bases_pinned",
     "attempt_counted",  # of a notification, which is not sent
     "after_post",

@@ -45,9 +45,14 @@ def explain(name: str, as_json: bool) -> None:
         return
     about = story["object"] | {name: story[name] for name in ("meaning", "next_step", "references_waiting")}
     emit_rows([{"field": field, "value": value} for field, value in about.items() if value is not None], as_json, "")
-    for part, empty in (("steps", "nothing has happened to it yet"), ("files", "it has no rows in any table")):
-        click.echo(f"\n{part}")
-        emit_rows(story[part], as_json, empty)
+    steps = [
+        step | {"counts": ", ".join(f"{name} {count}" for name, count in step["counts"].items())}
+        for step in story["steps"]
+    ]
+    click.echo("\nsteps of its batch")
+    emit_rows(steps, as_json, "")
+    click.echo("\nfiles")
+    emit_rows(story["files"], as_json, "it has no rows in any table")
     if story["problems"]:
         click.echo("\nset aside in it")
         emit_rows(story["problems"], as_json, "")

@@ -11,7 +11,7 @@ from spv_platform.cli import echo_json, json_option
 from spv_platform.cli.common import emit_rows, open_platform
 
 _STATES = ("open", "replayed", "discarded", "all")
-_LEVELS = ("object", "entry")
+_LEVELS = ("object", "entry", "field")
 _TIME = click.DateTime(["%Y-%m-%dT%H:%M:%S%z"])
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
@@ -19,6 +19,8 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be 
 @click.group()
 def quarantine() -> None:
     """What was set aside: objects that cannot be opened, and entries that break the contract. No data is shown.
+
+    An entry that one field of it breaks is set aside whole, at the field's pointer: the level `field`.
 
     An item is named `object-N` or `entry-N`. It waits until it is replayed (tried again, when its cause is mended) or
     discarded (taken for settled); nothing is ever deleted.
@@ -29,7 +31,7 @@ def quarantine() -> None:
 @click.option("--tenant", help="Only this tenant's.")
 @click.option("--feed", help="Only this feed's.")
 @click.option("--reason", help="Only of this reason code.")
-@click.option("--level", type=click.Choice(_LEVELS), help="Only whole objects, or only entries.")
+@click.option("--level", type=click.Choice(_LEVELS), help="Objects, entries as such, or fields of entries.")
 @click.option("--state", type=click.Choice(_STATES), default="open", show_default=True, help="In this state.")
 @json_option
 def list_(
@@ -145,7 +147,7 @@ def _explained(row: dict[str, Any]) -> dict[str, Any]:
     from spv_platform.reasons import REASONS
 
     known = REASONS[row["reason"]]
-    shown = {"item": row["item"], "level": known.level, "tenant": row["tenant"], "feed": row["feed"]}
+    shown = {"item": row["item"], "level": row["level"], "tenant": row["tenant"], "feed": row["feed"]}
     shown |= {"object": f"{row['key']}@{row['version']}", "entry": row["entry"], "pointer": row["pointer"]}
     shown |= {name: row[name] for name in ("reason", "state", "contract", "attempt", "at")}
     return shown | {"meaning": known.meaning, "next_step": known.next_step}

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import polars as pl
 
+from spv_platform import faults
 from spv_platform.errors import TransientError
 from spv_platform.lake.publish import commit_files
 from spv_platform.lake.read import Reader
@@ -61,6 +62,7 @@ def compact(lake: Lake, tenant: str, table: str, reader: Reader) -> Base:
             files = [
                 _write(lake, tenant, table, rows) for rows in reader.merged_in_slices(table, rows_at_once=ROWS_AT_ONCE)
             ]
+            faults.point("base_files_written", table)
             handle = lake.ensure_table(tenant, "current", table)
             version = commit_files(lake, tenant, "current", handle, files, "overwrite")
     except CommitFailedError as error:

@@ -72,9 +72,9 @@ def claim(cur: Cursor, batch_id: str, run_id: str, lease_s: float, attempt: int 
     if attempt is not None and attempt < open_from:
         raise LeaseLostError(f"batch {batch_id} attempt {attempt}")
     cur.execute(
-        "UPDATE ops.batch SET state = 'claimed', run_id = %s, attempt = attempt + %s, lease_until = clock_timestamp(),"
-        " open_from = attempt + %s WHERE batch_id = %s",
-        (run_id, int(held), int(held), batch_id),
+        "UPDATE ops.batch SET state = 'claimed', run_id = %s, attempt = attempt + %s, open_from = attempt + %s,"
+        " lease_until = clock_timestamp() + make_interval(secs => %s) WHERE batch_id = %s",
+        (run_id, int(held), int(held), lease_s, batch_id),
     )
     moves.begin_attempt(cur, batch_id, "claimed")
     cur.execute(

@@ -2,7 +2,8 @@
 
 An item has a name for as long as it is set aside: `object-N` by landing sequence, `entry-N` by its row here. It is
 `open`, `replayed` (about to be tried again), or `discarded` by somebody's decision, which takes nothing away: it stays
-counted, and where it landed. At which level it is, its reason says.
+counted, and where it landed. Its level says how much is wrong: an `object`, an `entry` as such, or one `field` of an
+entry, which is set aside with it, since a row without the field would say that the source said nothing.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from psycopg2.extras import execute_values
 
 from spv_platform.errors import UsageError
 from spv_platform.ledger.db import Cursor, rows_as_dicts
-from spv_platform.reasons import REASONS
+from spv_platform.reasons import OF_OBJECTS
 
 
 class EntryLike(Protocol):
@@ -97,7 +98,7 @@ def items(
         tenant: whose.
         feed: of this feed.
         reason: of this reason code.
-        level: of a reason of this level, `object` or `entry`.
+        level: of this level: `object`, `entry` or `field`.
         since: set aside from then on, with a time zone.
         state: `open`, `replayed` or `discarded`.
         name: the one of this name.
@@ -107,17 +108,18 @@ def items(
     """
     cur.execute(
         "SELECT * FROM ("
-        " SELECT 'object-' || seq AS item, tenant, feed, seq, key, version, attempt, NULL::int AS entry,"
-        "   NULL AS pointer, reason, contract, coalesce((SELECT max(step.at) FROM ops.batch_step AS step"
+        " SELECT 'object-' || seq AS item, 'object' AS level, tenant, feed, seq, key, version, attempt,"
+        "   NULL::int AS entry, NULL AS pointer, reason, contract, coalesce((SELECT max(step.at) FROM ops.batch_step AS step"
         "     WHERE step.batch_id = object.batch_id AND step.step = 'staged'), found_at) AS at,"
         "   CASE state WHEN 'quarantined' THEN 'open' ELSE 'discarded' END AS state FROM ops.object"
         "   WHERE state = 'quarantined' OR (state = 'rejected' AND reason = ANY(%(of_objects)s))"
-        " UNION ALL SELECT 'entry-' || entry.id, entry.tenant, feed, seq, key, version, attempt, entry.entry,"
+        " UNION ALL SELECT 'entry-' || entry.id, CASE entry.pointer WHEN '' THEN 'entry' ELSE 'field' END,"
+        "   entry.tenant, feed, seq, key, version, attempt, entry.entry,"
         "   entry.pointer, entry.reason, entry.contract, entry.at, entry.state"
         "   FROM ops.entry_quarantine AS entry JOIN ops.object ON object.seq = entry.object_seq"
         ") AS items WHERE (%(tenant)s IS NULL OR tenant = %(tenant)s) AND (%(feed)s IS NULL OR feed = %(feed)s)"
         " AND (%(reason)s IS NULL OR reason = %(reason)s) AND (%(state)s IS NULL OR state = %(state)s)"
-        " AND (%(of_level)s IS NULL OR reason = ANY(%(of_level)s))"
+        " AND (%(level)s IS NULL OR level = %(level)s)"
         " AND at >= coalesce(%(since)s, '-infinity'::timestamptz)"
         " AND (%(name)s IS NULL OR item = %(name)s) ORDER BY seq, entry NULLS FIRST, pointer",
         {
@@ -127,8 +129,8 @@ def items(
             "since": since,
             "state": state,
             "name": name,
-            "of_level": _codes_of(level) if level else None,
-            "of_objects": _codes_of("object"),
+            "level": level,
+            "of_objects": list(OF_OBJECTS),
         },
     )
     found = rows_as_dicts(cur)
@@ -155,7 +157,3 @@ def discard_entry(cur: Cursor, number: int) -> bool:
 def reopen_entry(cur: Cursor, number: int) -> None:
     """Take a decision about an entry back, so that a replay judges it."""
     cur.execute("UPDATE ops.entry_quarantine SET state = 'open' WHERE id = %s AND state = 'discarded'", (number,))
-
-
-def _codes_of(level: str) -> list[str]:
-    return [code for code, known in REASONS.items() if known.level == level]

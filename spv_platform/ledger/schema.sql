@@ -306,13 +306,33 @@ CREATE TABLE IF NOT EXISTS ops.batch_step (
     reason text
 );
 CREATE INDEX IF NOT EXISTS batch_step_batch ON ops.batch_step (batch_id, at);
+ALTER TABLE ops.batch_step ADD COLUMN IF NOT EXISTS lease_until timestamptz;
+-- How much it was by then: objects and bytes, and from `staged` on what they came to, and the SHA-256 of their digests.
+ALTER TABLE ops.batch_step ADD COLUMN IF NOT EXISTS counts jsonb;
 CREATE OR REPLACE FUNCTION ops.note_step() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    counts jsonb := jsonb_build_object('objects', NEW.objects, 'sealed_bytes', NEW.bytes);
 BEGIN
-    INSERT INTO ops.batch_step (batch_id, step, attempt, run_id, reason) VALUES (
+    IF NEW.kind = 'load' AND NEW.state IN ('staged', 'published') THEN
+        counts := counts || (SELECT jsonb_strip_nulls(jsonb_build_object(
+            'plain_bytes', sum(plain_bytes), 'entries', sum(entries), 'accepted', sum(accepted),
+            'tombstones', sum(tombstones), 'duplicates', sum(duplicates), 'superseded', sum(superseded),
+            'quarantined', sum(quarantined),
+            'digest', encode(sha256(convert_to(
+                string_agg(seq || ':' || coalesce(plain_digest, reason, ''), ',' ORDER BY seq), 'UTF8'
+            )), 'hex')
+        )) FROM ops.object WHERE batch_id = NEW.batch_id);
+    END IF;
+    IF NEW.state IN ('staged', 'published') THEN
+        counts := counts || (SELECT jsonb_build_object(
+            'files', count(*), 'file_rows', coalesce(sum(rows), 0), 'file_bytes', coalesce(sum(bytes), 0)
+        ) FROM ops.staged_file WHERE batch_id = NEW.batch_id AND attempt = NEW.attempt);
+    END IF;
+    INSERT INTO ops.batch_step (batch_id, step, attempt, run_id, lease_until, reason, counts) VALUES (
         NEW.batch_id,
         CASE WHEN TG_OP = 'UPDATE' AND NEW.state = OLD.state AND NEW.attempt = OLD.attempt
             THEN 'requested' ELSE NEW.state END,
-        NEW.attempt, NEW.run_id, NEW.reason
+        NEW.attempt, NEW.run_id, NEW.lease_until, NEW.reason, counts
     );
     RETURN NULL;
 END $$;

@@ -55,18 +55,17 @@ def trace(cur: Cursor, item: LedgerObject) -> dict[str, Any]:
 
 
 def _steps(cur: Cursor, item: LedgerObject) -> list[dict[str, Any]]:
-    cur.execute(
-        "SELECT found_at FROM ops.object WHERE seq = %s",
-        (item.seq,),
-    )
+    cur.execute("SELECT found_at FROM ops.object WHERE seq = %s", (item.seq,))
     ((found_at,),) = cur.fetchall()
     cur.execute(
-        "SELECT at, step, batch_id, attempt, run_id, reason FROM ops.batch_step WHERE batch_id = %s ORDER BY at",
+        "SELECT at, step, batch_id, attempt, run_id, lease_until, reason, counts FROM ops.batch_step"
+        " WHERE batch_id = %s ORDER BY at",
         (item.batch_id,),
     )
-    nothing = dict.fromkeys(("batch_id", "attempt", "run_id", "reason"))
+    nothing = dict.fromkeys(("batch_id", "attempt", "run_id", "lease_until", "reason"))
     # The first time is by the store's clock, the others by the database's.
-    before = [{"at": item.landed_at, "step": "landed"} | nothing, {"at": found_at, "step": "found"} | nothing]
+    landed = nothing | {"counts": {"sealed_bytes": item.size_bytes, "etag": item.etag}}
+    before = [{"at": item.landed_at, "step": "landed"} | landed, {"at": found_at, "step": "found"} | landed]
     return before + rows_as_dicts(cur)
 
 

@@ -22,13 +22,13 @@ CANARY = "zqxquarantineqxz"
 
 @pytest.fixture
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    """A prepared installation that every command of the test opens, with a refused entry and a refused object."""
+    """A prepared installation that every command of the test opens; an object, an entry and a field are refused."""
     prepare_home(settings)
     platform = Platform(settings)
     monkeypatch.setattr("spv_platform.cli.quarantine.open_platform", lambda: platform)
     with platform.db.transaction() as cur:
         contracts.put_contract(cur, "north", "emr", FeedContract(quarantine_limit=1))
-    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": _without_status()}]}
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": _without_status()}, {}]}
     for plain in (json.dumps(bundle).encode(), CANARY.encode()):
         send(platform, "", plain, BUNDLE, tenant="north", feed="emr")
     discover(platform)
@@ -56,10 +56,13 @@ def test_what_was_set_aside_is_listed_by_level_and_shown_with_the_contracts(plat
     rows = said("quarantine", "list")
     assert {(row["level"], row["reason"], row["state"]) for row in rows} == {
         ("object", "not_json", "open"),
-        ("entry", "missing_element", "open"),
+        ("entry", "no_resource", "open"),
+        ("field", "missing_element", "open"),
     }
     assert said("quarantine", "list", "--reason", "not_json") == [row for row in rows if row["level"] == "object"]
-    assert said("quarantine", "list", "--level", "object") == [row for row in rows if row["level"] == "object"]
+    for level in ("object", "entry", "field"):
+        assert said("quarantine", "list", "--level", level) == [row for row in rows if row["level"] == level]
+    assert {(row["entry"], row["pointer"]) for row in rows} == {(None, None), (0, "/code"), (1, "")}
     assert said("quarantine", "list", "--tenant", "south") == []
     for row in rows:
         (shown,) = said("quarantine", "show", row["item"])
@@ -85,7 +88,7 @@ def test_a_replay_under_a_contract_that_is_not_here_is_refused(platform: Platfor
     refused = run("quarantine", "replay", "--tenant", "north", "--contract", "r3-ancient")
     assert isinstance(refused.exception, UsageError)
     assert "and no r3-ancient: leave --contract out" in str(refused.exception)
-    assert len(said("quarantine", "list")) == 2
+    assert len(said("quarantine", "list")) == 3
 
 
 def test_an_item_is_discarded_once(platform: Platform) -> None:
