@@ -127,8 +127,8 @@ Made by `spv docs reason-codes` from the one list in the code; `make docs` write
 """
 _LEVELS = {
     "object": "The object as a whole is set aside; `spv quarantine list`.",
-    "entry": "One entry of an object is set aside, its neighbours are not; `spv quarantine list`. With a JSON pointer it"
-    " is about one field of the entry (`--level field`), and the entry waits with it.",
+    "entry": "One entry of an object is set aside, its neighbours are not; `spv quarantine list`. With a JSON pointer"
+    " it is about one field of the entry (`--level field`), and the entry waits with it.",
     "batch": "The batch is set aside, or given back to be tried again; `spv batch list`.",
     "run": "A run failed; alerts say so, beside the codes of batches.",
     "document": "MongoDB did not take a document of the history; `spv history status --refused`.",

@@ -109,7 +109,8 @@ def items(
     cur.execute(
         "SELECT * FROM ("
         " SELECT 'object-' || seq AS item, 'object' AS level, tenant, feed, seq, key, version, attempt,"
-        "   NULL::int AS entry, NULL AS pointer, reason, contract, coalesce((SELECT max(step.at) FROM ops.batch_step AS step"
+        "   NULL::int AS entry, NULL AS pointer, reason, contract,"
+        "   coalesce((SELECT max(step.at) FROM ops.batch_step AS step"
         "     WHERE step.batch_id = object.batch_id AND step.step = 'staged'), found_at) AS at,"
         "   CASE state WHEN 'quarantined' THEN 'open' ELSE 'discarded' END AS state FROM ops.object"
         "   WHERE state = 'quarantined' OR (state = 'rejected' AND reason = ANY(%(of_objects)s))"

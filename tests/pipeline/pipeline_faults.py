@@ -1,13 +1,15 @@
 """Workers that are disturbed, what they work on, and all that is compared with an undisturbed run."""
 
+import itertools
 import multiprocessing
 import os
 import random
 import secrets
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -19,7 +21,7 @@ from pipeline_practices import add, go_live, put_trials, visit
 from pipeline_world import TENANT, World, everything
 
 from spv_platform import faults
-from spv_platform.errors import TransientError
+from spv_platform.errors import LeaseLostError, TransientError
 from spv_platform.history.schema import COLLECTIONS, PERSON
 from spv_platform.notify.receiver import Receiver, receiving
 from spv_platform.pipeline import claims, history
@@ -93,17 +95,9 @@ class Disturbed:
         all_the_work(Platform(self.world.settings))
 
     def found(self) -> dict[str, Any]:
-        """All that must be equal to that of an undisturbed run.
-
-        The versions in the history depend on how the work was cut into publications: they have to be what these say,
-        however they were fed.
-        """
-        fed = documents_of(self.world)
-        history.rebuild(self.world.platform, TENANT, who="test")
-        assert documents_of(self.world) == fed
+        """All that must be equal to that of an undisturbed run."""
         told = {event for inbox in self.receiver._inboxes.values() for event in inbox.messages}
-        documents = {"history": fed, "persons": persons_of(self.world)}
-        return {**everything(self.world), **documents, "told": sorted(told)}
+        return {**everything(self.world), **fed(self.world), "told": sorted(told)}
 
 
 def all_the_work(platform: Platform, do: Callable[[Callable[[], object]], object] = lambda step: step()) -> None:
@@ -132,11 +126,19 @@ def _work(settings: Settings, fault: str) -> None:
 
 
 class Patient:
-    """A worker that stands still at a point, once, and goes on through any outage of a store until the work is done."""
+    """A worker that stands still at a point, once, and goes on through any outage of a store until the work is done.
 
-    def __init__(self, settings: Settings, place: str) -> None:
+    Args:
+        settings: of the installation.
+        place: the point; with `@3` at the end the third time that it is passed.
+        stop: stop as by SIGSTOP, with all threads; otherwise only its work stands still.
+    """
+
+    def __init__(self, settings: Settings, place: str, *, stop: bool = False) -> None:
         self._reached, self._proceed = _FORKED.Event(), _FORKED.Event()
-        self.process = _FORKED.Process(target=_persist, args=(settings, place, self._reached, self._proceed))
+        self._stop = stop
+        arguments = (settings, place, self._reached, None if stop else self._proceed)
+        self.process = _FORKED.Process(target=_persist, args=arguments)
         self.process.start()
 
     def wait_until_there(self) -> None:
@@ -144,15 +146,31 @@ class Patient:
 
     def go_on(self) -> None:
         self._proceed.set()
+        if self._stop:
+            os.kill(self.process.pid or 0, signal.SIGCONT)
+
+
+def at_point(place: str, do: Callable[[], object]) -> Callable[..., None]:
+    """What stands in for `faults.point` to do something once, at a point `NAME` or its third pass `NAME@3`."""
+    wanted, _, occurrence = place.partition("@")
+    passed = itertools.count(1)
+
+    def point(name: str, qualifier: object = "") -> None:
+        if name == wanted and next(passed) == int(occurrence or 1):
+            do()
+
+    return point
 
 
 def _persist(settings: Settings, place: str, reached: Any, proceed: Any) -> None:
-    def stand_still(name: str, qualifier: object = "") -> None:
-        if name == place and not reached.is_set():
-            reached.set()
+    def stand_still() -> None:
+        reached.set()
+        if proceed:
             proceed.wait(120)
+        else:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
-    faults.point = stand_still
+    faults.point = at_point(place, stand_still)
     claims.BACK_OFF_MOST_S = 0.1
     persist(Platform(settings))
 
@@ -164,11 +182,22 @@ def persist(platform: Platform, meanwhile: Callable[[], object] = lambda: time.s
         for _ in range(500):
             try:
                 return step()
-            except TransientError:
+            except (TransientError, LeaseLostError):
                 meanwhile()
         raise AssertionError("the work is never done")
 
     all_the_work(platform, do)
+
+
+def fed(world: World) -> dict[str, Any]:
+    """The documents of the history.
+
+    Its versions depend on how the work was cut into publications: they have to be what these say, however fed.
+    """
+    documents = documents_of(world)
+    history.rebuild(world.platform, TENANT, who="test")
+    assert documents_of(world) == documents
+    return {"history": documents, "persons": persons_of(world)}
 
 
 def documents_of(world: World) -> dict[str, list[str]]:
@@ -268,6 +297,12 @@ class Bench:
                 made.go_on()
             self._undisturbed[seed] = made.found(), passed
         return self._undisturbed[seed]
+
+
+def any_pass(passed: Counter[str], chance: random.Random, among: Sequence[str] = faults.POINTS) -> str:
+    """A pass of one of the points, by chance."""
+    point = chance.choice(among)
+    return f"{point}@{chance.randint(1, passed[point])}"
 
 
 def ended(process: BaseProcess) -> int:

@@ -1,5 +1,6 @@
 """This host's clock decides nothing: it may be an hour behind or a day ahead."""
 
+import random
 import sys
 import time
 import uuid
@@ -9,9 +10,10 @@ from datetime import datetime, timedelta, tzinfo
 
 import dagster as dg
 import pytest
-from pipeline_faults import Bench, all_the_work
+from pipeline_faults import Bench, all_the_work, any_pass, at_point, without_publications
 from pipeline_world import TENANT, World
 
+from spv_platform import faults
 from spv_platform.errors import LeaseLostError, TransientError
 from spv_platform.ledger import batches, leases
 from spv_platform.pipeline import drain, stage
@@ -54,6 +56,19 @@ def test_work_on_a_host_whose_clock_is_wrong_comes_to_the_same(bench, monkeypatc
         shift(patch, SHIFTS[name])
         all_the_work(Platform(disturbed.world.settings))
     assert disturbed.found() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 11))
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_clock_that_is_set_wrong_at_any_moment_changes_nothing(bench, monkeypatch, name, seed):
+    expected, passed = bench.undisturbed(seed)
+    disturbed = bench.disturbed(seed)
+    place = any_pass(passed, random.Random(f"{name}{seed}"))  # noqa: S311
+    with monkeypatch.context() as patch:
+        patch.setattr(faults, "point", at_point(place, lambda: shift(patch, SHIFTS[name])))
+        all_the_work(Platform(disturbed.world.settings))
+    assert without_publications(disturbed.found()) == without_publications(expected)
 
 
 @pytest.mark.parametrize("name", SHIFTS)

@@ -1,6 +1,8 @@
 """Stores that answer late, half, not at all, or refuse for a while: nothing is lost, doubled or taken for bad input."""
 
 import io
+import itertools
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -12,6 +14,8 @@ from botocore.exceptions import HTTPClientError
 from pipeline_faults import Bench, Disturbed, persist, without_publications
 from pipeline_proxy import Address, Answer, Cut, Fault, Rule, Stall, proxy
 from pipeline_world import TENANT, World
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
 
 from spv_platform import aws
 from spv_platform.pipeline import claims
@@ -120,22 +124,28 @@ def test_a_read_that_takes_too_long_is_given_up_and_tried_again(bench):
 
 
 @pytest.mark.slow
-def test_an_object_store_that_is_full_is_waited_for_and_costs_no_attempt(bench):
-    expected, _ = bench.undisturbed()
-    disturbed = bench.disturbed(max_attempts=1)
-    rule = Rule(FULL, f"PUT /{disturbed.world.settings.lake_bucket}/".encode(), most=30)
-    with proxy(target(disturbed, "s3_endpoint"), rule) as address:
+@pytest.mark.parametrize("seed", SLOW_SEEDS)
+def test_an_object_store_that_is_full_is_waited_for_and_costs_no_attempt(bench, seed):
+    expected, _ = bench.undisturbed(seed)
+    disturbed = bench.disturbed(seed, max_attempts=1)
+    about = f"PUT /{disturbed.world.settings.lake_bucket}/".encode()
+    with proxy(target(disturbed, "s3_endpoint"), Rule(FULL, about, 0.5, most=30, seed=seed)) as address:
         persist(through(address, disturbed, "s3_endpoint"), disturbed.let_time_pass)
-        assert address.faults == 30
+        assert address.faults
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
+#: Rows that need place on the disk.
+GROWING = ("ops.publication", "ops.staged_file", "ops.batch", "ops.object", "ops.outbox", "ops.record_state")
+
+
 @pytest.mark.slow
-def test_a_database_whose_disk_is_full_is_waited_for_and_costs_no_attempt(bench):
+@pytest.mark.parametrize("table", GROWING)
+def test_a_database_whose_disk_is_full_is_waited_for_and_costs_no_attempt(bench, table):
     expected, _ = bench.undisturbed()
     disturbed = bench.disturbed(max_attempts=1)
     with disturbed.world.platform.db.transaction() as cur:
-        cur.execute("""
+        cur.execute(f"""
             CREATE SEQUENCE refusals;
             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
@@ -144,10 +154,33 @@ def test_a_database_whose_disk_is_full_is_waited_for_and_costs_no_attempt(bench)
                 END IF;
                 RETURN NEW;
             END $$;
-            CREATE TRIGGER refusing BEFORE INSERT ON ops.publication FOR EACH ROW EXECUTE FUNCTION refuse();
+            CREATE TRIGGER refusing BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();
         """)
     persist(Platform(disturbed.world.settings), disturbed.let_time_pass)
     assert disturbed.world.rows("SELECT last_value > 4 FROM refusals") == [(True,)]
+    assert without_publications(disturbed.found()) == without_publications(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SLOW_SEEDS)
+def test_a_history_whose_disk_is_full_is_waited_for(bench, monkeypatch, seed):
+    expected, _ = bench.undisturbed(seed)
+    disturbed = bench.disturbed(seed)
+    write, chance, refusals = Collection.bulk_write, random.Random(seed), itertools.count(1)  # noqa: S311
+
+    def full(collection: Any, operations: list[Any], **options: Any) -> Any:
+        """Some of the operations are done, for the others there is no place."""
+        if next(refusals) > 5:
+            return write(collection, operations, **options)
+        done = chance.randrange(len(operations))
+        if done:
+            write(collection, operations[:done], **options)
+        refused = [{"index": index, "code": 14031} for index in range(done, len(operations))]
+        raise BulkWriteError({"writeErrors": refused, "writeConcernErrors": []})
+
+    monkeypatch.setattr(Collection, "bulk_write", full)
+    persist(Platform(disturbed.world.settings), disturbed.let_time_pass)
+    assert next(refusals) > 5
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 

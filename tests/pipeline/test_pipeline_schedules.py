@@ -3,6 +3,7 @@
 The oracle is an installation that was given the same objects in the same order and was left in peace.
 """
 
+import secrets
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_bundles import at, bundle, deletes, patient, result
+from pipeline_faults import fed
 from pipeline_world import TENANT, World, everything
 
 from spv_platform.errors import SpvError
@@ -19,7 +21,7 @@ from spv_platform.lake import compact
 from spv_platform.ledger import batches
 from spv_platform.ledger.objects import FoundObject
 from spv_platform.ledger.replays import Stretch, replay
-from spv_platform.pipeline import claims
+from spv_platform.pipeline import claims, history
 from spv_platform.pipeline.claims import hold
 from spv_platform.pipeline.landing.discover import discover, form_batches
 from spv_platform.pipeline.prepare import prepare
@@ -177,44 +179,52 @@ Installations = Callable[..., AbstractContextManager[World]]
 
 
 @pytest.fixture(scope="module")
-def in_peace(installations: Installations) -> dict[str, Any]:
-    with prepared(installations) as world:
+def in_peace(installations: Installations, mongo_url: str) -> dict[str, Any]:
+    with prepared(installations, mongo_url) as world:
         Schedule(world).end()
-        return everything(world)
+        return found(world)
 
 
 @contextmanager
-def prepared(installations: Installations) -> Iterator[World]:
+def prepared(installations: Installations, mongo_url: str) -> Iterator[World]:
     """An installation for as long as the block lasts: hundreds would have more connections than the stores give."""
     kept = {"collect_after_hours": 0.0, "keep_publications_days": 0.0, "keep_publications": 1}
-    with installations(batch_max_objects=3, **kept) as world:
+    database = f"schedules_{secrets.token_hex(4)}"
+    with installations(batch_max_objects=3, mongo_url=mongo_url, mongo_database=database, **kept) as world:
         world.tolerate_quarantine()
         world.put_criteria()
         world.drain()
         yield world
+        world.platform.mongo.drop_database(database)
+
+
+def found(world: World) -> dict[str, Any]:
+    """All that must be equal, with the persons in the history; its versions tell how the work was cut."""
+    history.feed(world.platform, TENANT)
+    return {**everything(world), "persons": fed(world)["persons"]}
 
 
 STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 99)), max_size=16)
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-def check(installations: Installations, in_peace: dict[str, Any], steps: list[tuple[str, int]]) -> None:
-    with prepared(installations) as world, pytest.MonkeyPatch.context() as patch:
+def check(installations: Installations, mongo_url: str, in_peace: dict[str, Any], steps: list[tuple[str, int]]) -> None:
+    with prepared(installations, mongo_url) as world, pytest.MonkeyPatch.context() as patch:
         schedule = Schedule(world)
         patch.setattr(compact, "_LEAST_TAIL_ROWS", 1)
         patch.setattr(compact, "_TAIL_SHARE", 0)
         for action, pick in steps:
             schedule.act(action, pick)
         schedule.end()
-        assert everything(world) == in_peace
+        assert found(world) == in_peace
 
 
 @given(steps=STEPS)
 @settings(max_examples=1, deadline=None, suppress_health_check=_QUIET)
 def test_any_schedule_gives_what_an_undisturbed_run_gives(
-    installations: Installations, in_peace: dict[str, Any], steps: list[tuple[str, int]]
+    installations: Installations, mongo_url: str, in_peace: dict[str, Any], steps: list[tuple[str, int]]
 ) -> None:
-    check(installations, in_peace, steps)
+    check(installations, mongo_url, in_peace, steps)
 
 
 @pytest.mark.slow
@@ -222,6 +232,6 @@ def test_any_schedule_gives_what_an_undisturbed_run_gives(
 @given(steps=STEPS)
 @settings(max_examples=150, deadline=None, suppress_health_check=_QUIET)
 def test_any_of_many_schedules_gives_what_an_undisturbed_run_gives(
-    installations: Installations, in_peace: dict[str, Any], steps: list[tuple[str, int]]
+    installations: Installations, mongo_url: str, in_peace: dict[str, Any], steps: list[tuple[str, int]]
 ) -> None:
-    check(installations, in_peace, steps)
+    check(installations, mongo_url, in_peace, steps)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_bundles import bundle, patient
-from pipeline_world import TENANT, World, reasons, tables_of
+from pipeline_world import TENANT, World, reasons, records_of, tables_of
 
 from spv_platform.errors import TransientError
 from spv_platform.ledger import objects
@@ -327,6 +327,7 @@ def test_messages_repeated_shuffled_and_lost_then_a_sweep_give_what_an_undisturb
     assert set(reasons(listening).values()) == {("published", None)}
     assert listening.rows("SELECT count(*) FROM ops.object") == [(len(landed),)]
     assert tables_of(listening) == tables_of(undisturbed)
+    assert records_of(listening) == records_of(undisturbed)
 
 
 def test_the_time_of_an_event_is_the_time_of_landing(listening: World, queue: Queue) -> None:
