@@ -9,8 +9,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster
 import psutil
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickStatus
 from installations import s3_client
 from local_processes import left_of
 
@@ -100,3 +103,11 @@ def test_the_daemon_looks_at_the_sensors_more_often_than_dagster_would(monkeypat
     monkeypatch.delattr(sensor, "MIN_INTERVAL_LOOP_TIME")
     with pytest.raises(AttributeError):
         daemon.shorten()
+
+
+def test_dagster_drops_ticks_that_are_old(settings: Settings) -> None:
+    with dagster.DagsterInstance.ephemeral(settings=orchestrator._instance(settings)) as instance:
+        for kind in (InstigatorType.SENSOR, InstigatorType.SCHEDULE):
+            kept_days = instance.get_tick_retention_settings(kind)
+            ended = (TickStatus.SKIPPED, TickStatus.SUCCESS, TickStatus.FAILURE)
+            assert all(0 < kept_days[status] <= 30 for status in ended)
