@@ -440,3 +440,4 @@ ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS time_zone text NOT NULL DEFAULT 
 ALTER TABLE ops.tenant ADD COLUMN IF NOT EXISTS matched_for date;
 -- The files of the feeds bucket that the newest criteria were read from.
 ALTER TABLE ops.criteria_version ADD COLUMN IF NOT EXISTS feeds_digest text;
+CREATE INDEX IF NOT EXISTS object_found ON ops.object (tenant, found_at);
