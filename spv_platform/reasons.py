@@ -62,7 +62,7 @@ REASONS: dict[str, Reason] = {
         "entry", "The reference points to a type that the element does not take.", "Correct it and resend."
     ),
     "null_value": Reason("entry", "A value is null where FHIR has none.", "Leave the element out and resend."),
-    "empty_element": Reason("entry", "An object or list is empty.", "Leave the element out and resend."),
+    "empty_element": Reason("entry", "An object, list or text is empty.", "Leave the element out and resend."),
     "repeated_key": Reason("entry", "A name comes twice in one object.", "Correct it and resend."),
     "nul_character": Reason("entry", "A text has the character U+0000.", "Correct it and resend."),
     "value_and_extensions": Reason("entry", "An extension has a value and extensions.", "Correct it and resend."),
@@ -72,6 +72,9 @@ REASONS: dict[str, Reason] = {
         "entry", "The entry is a Bundle itself, so its entries would be one.", "Send each Bundle as an object."
     ),
     "invalid_id": Reason("entry", "The resource's id is not a FHIR id.", "Correct it at the source and resend."),
+    "request_mismatch": Reason(
+        "entry", "The PUT names another resource than the one that it brings.", "Correct it at the source and resend."
+    ),
     "invalid_delete": Reason("entry", "The delete names no Type/id.", "Correct it at the source and resend."),
     "too_deep": Reason("entry", "The resource is nested deeper than allowed.", "Check the sender."),
     # batches

@@ -23,7 +23,7 @@ from spv_platform.fhir.structs import Resource, Takers
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 #: Changes whenever the verdict on any resource may change.
-CONTRACT_VERSION = "r4b-models-5"
+CONTRACT_VERSION = "r4b-models-6"
 
 #: Most problems told of one resource; the rest say nothing new.
 MAX_PROBLEMS = 16

@@ -18,6 +18,8 @@ from spv_platform.fhir.split import RawEntry
 
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
+#: What a PUT is for, also as an address of a server.
+_PUT = re.compile(rf"(?:/|[A-Za-z][A-Za-z0-9+.\-]*://.+/)?([A-Z][A-Za-z]+)/({ID})")
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
 _URN = re.compile(rf"urn:(?:uuid|oid):({ID})")
 #: What a history says was deleted: as the server calls it, also with its base and its version.
@@ -81,7 +83,8 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         stated: Bundle.timestamp, for resources that state no time of their own.
 
     Raises:
-        EntryRefusedError: it has no readable resource, type or id, or a time that is none.
+        EntryRefusedError: it has no readable resource, type or id, a time that is none, or is put where another
+            resource belongs.
     """
     if entry.problem:
         raise refused(entry.problem)
@@ -112,6 +115,9 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("nested_bundle", "/parameter")
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
+    put = _PUT.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    if put and (put[1] != resource_type or head.id not in (None, put[2])):
+        raise refused("request_mismatch")
     resource_id = head.id or _id_of(entry, resource_type) or id_of_content(raw)
     version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
     version.standing = _standing(head)
@@ -198,9 +204,9 @@ def _made_id(digits: str) -> str:
 
 
 def _id_of(entry: RawEntry, resource_type: str) -> str | None:
-    target = _TARGET.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    target = _PUT.fullmatch(entry.url or "") if entry.method == "PUT" else None
     if target is None and (search := condition_of(entry, resource_type)):
-        return _made_id(sha256(search.encode("utf-8", "surrogatepass")).hexdigest())
+        return id_of_url(search)
     target = target or _RESTFUL_TAIL.fullmatch(entry.full_url or "")
     if target and target[1] == resource_type:
         return target[2]
@@ -210,6 +216,11 @@ def _id_of(entry: RawEntry, resource_type: str) -> str | None:
 def id_of_content(content: bytes | msgspec.Raw) -> str:
     """An id that equal resources have."""
     return _made_id(digest(compact(content)))
+
+
+def id_of_url(url: str) -> str:
+    """An id that what is called so has."""
+    return _made_id(sha256(url.encode("utf-8", "surrogatepass")).hexdigest())
 
 
 def id_of_urn(full_url: str | None) -> str | None:

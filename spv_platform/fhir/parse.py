@@ -24,7 +24,7 @@ from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.elements_seen import ElementsSeen
 from spv_platform.fhir.frames import Row, TableRows
-from spv_platform.fhir.identify import condition_of, id_of_content, id_of_urn, identifiers_of, identify
+from spv_platform.fhir.identify import condition_of, id_of_content, id_of_url, id_of_urn, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
 from spv_platform.fhir.references import (
@@ -35,6 +35,7 @@ from spv_platform.fhir.references import (
     ObjectReferences,
     OpenEnd,
     Resolver,
+    base_of,
 )
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
@@ -201,6 +202,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             continue
         versions.append(version)
     _separate(parts, versions, names, conditions.keys())
+    _set_apart(versions, names)
     others = (
         Identified(
             None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])
@@ -387,20 +389,37 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
     """Give resources that are created under one id, but are several, ids of their fullUrls or else their contents.
 
     Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
-    patients would be one.
+    patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
     """
     created: dict[tuple[str, str], list[int]] = {}
     for place, version in enumerate(versions):
         if parts.entries[version.entry].method == "POST" and version.entry not in conditional:
             created.setdefault(version.key, []).append(place)
-    for places in created.values():
-        if len({versions[place].full_url or place for place in places}) < 2:
+    for (_, id_), places in created.items():
+        urls = Counter(versions[place].full_url or str(place) for place in places)
+        if len(urls) == 1 and (len(places) == 1 or id_of_urn(versions[places[0]].full_url) != id_):
             continue
         for place in places:
             url, content = versions[place].full_url, parts.entries[versions[place].entry].content
-            own = id_of_urn(url) if url else id_of_content(content or b"")
+            own = id_of_urn(url) if url and urls[url] == 1 else id_of_content(content or b"")
             versions[place].resource_id = own or versions[place].resource_id
             names[place] = names[place]._replace(resource_id=versions[place].resource_id)
+
+
+def _set_apart(versions: list[Version], names: list[Identified]) -> None:
+    """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients."""
+    if len({version.key for version in versions}) == len(versions):
+        return
+    servers: dict[tuple[str, str], set[str]] = {}
+    for version in versions:
+        if not version.deleted and (base := base_of(version.full_url)):
+            servers.setdefault(version.key, set()).add(base)
+    for place, version in enumerate(versions):
+        base = base_of(version.full_url)
+        if version.deleted or not base or len(servers[version.key]) < 2:
+            continue
+        shared, version.resource_id = version.name, id_of_url(f"{base}{version.name}")
+        names[place] = names[place]._replace(resource_id=version.resource_id, shared_key=shared)
 
 
 def _bundle_time(parts: Split) -> datetime | None:

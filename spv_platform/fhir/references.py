@@ -11,7 +11,7 @@ full_url   an absolute URL, the fullUrl of an entry                             
 relative   `Type/id`, or the same under the base of the entry's own fullUrl             yes
 fallback   `Type/id` of an entry whose fullUrl says otherwise, or says another base     yes
 contained  `#id`, a resource inside of the one that refers to it; `#`, the one around it  if there
-ambiguous  a fullUrl or an identifier that several entries have                         no
+ambiguous  a fullUrl, an identifier or an id that several entries have                  no
 conditional `Type?search`                                                               if there or known
 logical    only an identifier                                                           if there or known
 absolute   a URL of somewhere else                                                      if known
@@ -34,6 +34,8 @@ from spv_platform.fhir.datatypes import Identifier, Reference
 OPEN_ENDS = frozenset({"conditional", "logical", "absolute", "unresolved"})
 #: The ways that may have no key and leave nothing to look up.
 CLOSED_ENDS = frozenset({"contained", "ambiguous"})
+#: The ways that lead nowhere, so that an identifier beside them says more.
+_NOWHERE = frozenset({"absolute", "unresolved"})
 #: The types that references from other objects are looked up among: whom and whose a record is. Others are referred to
 #: within their object, and there are too many of them.
 SOUGHT_TYPES = frozenset({"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Location"})
@@ -67,12 +69,16 @@ class Resolved(NamedTuple):
 
 
 class Identified(NamedTuple):
-    """What an entry is known by inside of its object; `identifiers` as references ask for them (`target_of`)."""
+    """What an entry is known by inside of its object; `identifiers` as references ask for them (`target_of`).
+
+    `shared_key` is what it and others are called, each by its server; it alone means none of them.
+    """
 
     full_url: str | None
     resource_type: str
     resource_id: str
     identifiers: tuple[str, ...] = ()
+    shared_key: str | None = None
 
     @property
     def key(self) -> str:
@@ -92,6 +98,7 @@ class Resolver:
         self._by_url: dict[str, str | None] = {}  # None: of several entries
         self._named: dict[str, int] = {}  # by key: 2 if an entry has no fullUrl, 1 if one says Type/id, 0 if none does
         self._by_target: dict[tuple[str, str], set[str]] = {}
+        self._ambiguous: set[str] = set()
         for entry in entries:
             key, url = entry.key, entry.full_url
             named = 2
@@ -101,6 +108,8 @@ class Resolver:
                     # two entries under one fullUrl: which is meant cannot be said
                     self._by_url[url] = None
                 named = int(url.endswith(f"/{key}"))
+            if entry.shared_key:
+                self._ambiguous.add(entry.shared_key)
             self._note_targets(entry)
             self._named[key] = max(self._named.get(key, 0), named)
         self._others = others
@@ -122,13 +131,18 @@ class Resolver:
         if text is None:
             asked = target_of(reference)
             return Resolved(asked, *self._identified(reference, "logical")) if reference.identifier else None
-        base = _base_of(full_url)
+        base = base_of(full_url)
         answer = self._answers.get((text, base))
         if answer is None:
             key, how = self._find(text, base)
             if how == "conditional":
                 key, how = self._identified(reference, how)
             answer = self._answers[text, base] = Resolved(text, key, how)
+        if answer.key is None and answer.how in _NOWHERE and reference.identifier:
+            key, how = self._identified(
+                Reference(type=target_type(reference), identifier=reference.identifier), "logical"
+            )
+            return Resolved(text, key, how) if key else answer
         return answer
 
     def _identified(self, reference: Reference, how: str) -> tuple[str | None, str]:
@@ -158,6 +172,8 @@ class Resolver:
         if base and base + key in self._by_url:
             under_base = self._by_url[base + key]
             return under_base, "relative" if under_base else "ambiguous"
+        if key in self._ambiguous:
+            return None, "ambiguous"
         return key, "fallback" if self._named.get(key, 2) < (2 if base else 1) else "relative"
 
     def _find_absolute(self, text: str, base: str) -> tuple[str | None, str]:
@@ -169,7 +185,7 @@ class Resolver:
         if url in self._by_url or text in self._by_url:
             return None, "ambiguous"
         if restful and restful["base"] == base:
-            return restful["key"], "relative"
+            return (None, "ambiguous") if restful["key"] in self._ambiguous else (restful["key"], "relative")
         return None, "absolute"
 
 
@@ -206,7 +222,7 @@ class ObjectReferences:
 
     def of(self, full_url: str | None, inside: Mapping[str, str] = _NOTHING) -> "EntryReferences":
         """The references of the entry with this fullUrl, see `EntryReferences`."""
-        answers = self._answers.setdefault(_base_of(full_url), {})
+        answers = self._answers.setdefault(base_of(full_url), {})
         if len(answers) >= _MOST_ANSWERS:
             answers.clear()
         return EntryReferences(self, full_url, inside, answers)
@@ -306,7 +322,8 @@ def text_of(reference: Reference) -> str:
     return reference.reference or f"{identifier.system or ''}|{identifier.value or ''}"
 
 
-def _base_of(full_url: str | None) -> str:
+def base_of(full_url: str | None) -> str:
+    """The address of the server that a fullUrl names; empty: none."""
     if full_url is None or full_url.startswith("urn:"):
         return ""
     restful = _RESTFUL.fullmatch(full_url)

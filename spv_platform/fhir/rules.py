@@ -25,7 +25,7 @@ RULES: dict[str, str] = {
     "nul_character": "A text has the character U+0000, written out or escaped (Data Types, string).",
     "repeated_key": "A name comes twice in one object (JSON representation; RFC 8259, 4).",
     "null_value": "A property is null; only lists of primitives have nulls, beside an extension (JSON representation).",
-    "empty_element": "An object or a list is empty (JSON representation).",
+    "empty_element": "An object, a list or a text is empty (JSON representation).",
     "wrong_json_type": "A number or boolean stands as a string, a number for a text, 7.0 for a whole number (JSON"
     " representation).",
     "not_in_value_set": "A code is none of the required value set that the models list (Terminologies).",
@@ -52,6 +52,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 _TEXT = (str,)
 _VALUE = re.compile("value(?!Set$)")
 _MAX_ID = 64
+_EMPTY: tuple[object, ...] = ({}, [], "")
 _TARGET = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.\-]*://.*/)?([A-Z][A-Za-z]+)(?:\?.*|/[A-Za-z0-9\-.]{1,64}(?:/_history/.*)?)", re.DOTALL
 )
@@ -75,7 +76,7 @@ def broken(model: Any, resource: dict[str, Any], base: str = "") -> Iterator[Pro
         at = f"{base}/{name}" if element else base
         if value is None:
             yield Problem("null_value", at)
-        elif value in ({}, []):
+        elif value in _EMPTY:
             yield Problem("empty_element", at)
         elif element is None:
             yield from _shapeless(value, base)
@@ -115,7 +116,7 @@ def _many(element: Element, values: list[Any], parent: dict[str, Any], at: str) 
         if value is None:
             if not element.gaps or number >= len(others) or others[number] is None:
                 yield Problem("null_value", place)
-        elif value in ({}, []):
+        elif value in _EMPTY:
             yield Problem("empty_element", place)
         else:
             yield from _one(element, value, place)

@@ -31,6 +31,7 @@ _DAY = (
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
 _ZONE = r"(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)"
 _PARTIAL = r"(?:19|20)\d\d(?:-(?:0[1-9]|1[0-2]))?"
+_TEXT = Annotated[str, Meta(min_length=1)]
 
 
 def _matching(pattern: str) -> Any:
@@ -41,7 +42,7 @@ def _matching(pattern: str) -> Any:
 PRIMITIVES: dict[str, Any] = {
     "base64Binary": Annotated[bytes, Meta(min_length=1)],
     "boolean": bool,
-    "canonical": str,
+    "canonical": _TEXT,
     "code": _matching(r"[!-~]+(?: [!-~]+)*"),
     "date": _matching(f"{_DAY}|{_PARTIAL}"),
     "dateTime": _matching(f"{_DAY}(?:T{_CLOCK}{_ZONE})?|{_PARTIAL}"),
@@ -49,17 +50,17 @@ PRIMITIVES: dict[str, Any] = {
     "id": Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9\-.]+\Z")],
     "instant": _matching(f"{_DAY}T{_CLOCK}{_ZONE}"),
     "integer": Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)],
-    "markdown": str,
+    "markdown": _TEXT,
     "positiveInt": Annotated[int, Meta(ge=1, le=2**31 - 1)],
-    "string": Annotated[str, Meta(min_length=1)],
+    "string": _TEXT,
     "time": _matching(_CLOCK),
     "unsignedInt": Annotated[int, Meta(ge=0, le=2**31 - 1)],
-    "uri": str,
+    "uri": _TEXT,
     "url": _matching(r"https?://(?:[a-z0-9]+\.)+[a-z]{2,}(?::\d{1,4})?(?:/[A-Za-z0-9._~/+-]*)?"),
-    "xhtml": str,
+    "xhtml": _TEXT,
 }
 #: What is taken in a plain text, see `_is_plain`: to look for a pattern takes longer than to read the rest.
-_PRIMITIVES_OF_PLAIN = {**PRIMITIVES, "code": Annotated[str, Meta(min_length=1)]}
+_PRIMITIVES_OF_PLAIN = {**PRIMITIVES, "code": _TEXT}
 _NEVER = Annotated[str, Meta(pattern=r"(?!)")]
 
 #: Escapes of a quotation mark, a colon, a backslash, a NUL or half a character.

@@ -336,7 +336,7 @@ DIAGNOSTIC_REPORT = Table(
 OTHER_RESOURCE = Table(
     "other_resource",
     (),
-    "subject|patient|beneficiary|individual",
+    "subject|patient|beneficiary|individual|for|participant.actor",
     (
         _IDENTIFIER,
         _c("status", "status", "string", "The record's own status code."),
@@ -354,6 +354,7 @@ OTHER_RESOURCE = Table(
             Phi.QUASI,
         ),
         _c("provision_type", "provision.type", "string", "deny or permit (Consent)."),
+        _c("exception_type", "provision.provision.type", "strings", "deny or permit, of exceptions (Consent)."),
         _c("provision_action", "provision.action", "codings", "Actions (Consent)."),
         _c("provision_purpose", "provision.purpose", "codings", "Purposes (Consent)."),
         _c("provision_period", "provision.period", "period", "When the provision holds (Consent)."),

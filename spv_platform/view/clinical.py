@@ -240,10 +240,14 @@ def facts_of_specimens(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def facts_of_consents(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Refusals of research use: active Consents of scope research whose provision denies."""
+    """Refusals of research use: Consents of scope research that deny, as a whole or with an exception.
+
+    What an exception is about is not weighed: who refuses a part is not to be found by the rest.
+    """
     research = keys("scope").list.eval(pl.element().str.ends_with("|research")).list.any()
-    denies = (own_type() == "Consent") & (pl.col("provision_type") == "deny") & research
-    refused = live(rows).filter(denies.fill_null(False))
+    denies = (pl.col("provision_type") == "deny").fill_null(False)
+    denies |= pl.col("exception_type").list.contains("deny").fill_null(False)
+    refused = live(rows).filter((own_type() == "Consent") & denies & research.fill_null(False))
     opt_outs = fact_rows(
         refused,
         "opt_out",

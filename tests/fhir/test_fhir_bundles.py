@@ -160,35 +160,11 @@ def test_addresses_of_documents_lead_to_entries_and_a_web_page_is_no_open_end() 
     assert found["attachment"] == [{"reference": "urn:uuid:b", "key": "Binary/b", "how": "urn"}]
 
 
-def test_what_is_created_under_one_id_but_several_urls_is_several_resources() -> None:
-    made = {"method": "POST", "url": "Patient"}
-    urls = ("urn:uuid:a", "urn:oid:1.2")
-    results = [observation(f"o{url[-1]}", subject={"reference": url}) for url in urls]
-    parsed = parse(bundle(*(entry(patient("1"), url, request=made) for url in urls), *map(entry, results)))
-    assert sorted(row["resource_id"] for row in rows(parsed, "patient")) == ["1.2", "a"]
-    assert [row["patient_id"] for row in rows(parsed, "observation")] == ["a", "1.2"]
-    again = parse(bundle(*(entry(patient("1"), "urn:uuid:a", request=made) for _ in urls)))
-    assert (again.accepted, again.duplicates, rows(again, "patient")[0]["resource_id"]) == (1, 1, "1")
-
-
-def test_what_is_created_under_one_id_without_urls_is_as_many_resources_as_it_has_contents() -> None:
-    made = {"method": "POST", "url": "Patient"}
-    contents = [patient("1", gender=gender) for gender in ("female", "male", "male")]
-    parsed = parse(bundle(*(entry(each, request=made) for each in contents)))
-    assert (parsed.accepted, parsed.duplicates, parsed.superseded) == (2, 1, 0)
-    assert sorted(row["gender"] for row in rows(parsed, "patient")) == ["female", "male"]
-
-
 @pytest.mark.parametrize("method", ["delete", "FOO", ""])
 def test_an_entry_that_asks_for_what_fhir_has_not_is_set_aside(method: str) -> None:
     asked = entry(patient("p1"), request={"method": method, "url": "Patient/p1"})
     parsed = parse(bundle(asked, entry(patient("p2"))))
     assert (reasons(parsed), parsed.accepted, parsed.balances) == ([(0, "not_in_value_set", "")], 1, True)
-
-
-def test_a_resource_without_an_id_has_that_of_its_oid() -> None:
-    parsed = parse(bundle(entry(patient(None), "urn:oid:1.2"), entry(patient(None), "urn:oid:1.3"), kind="collection"))
-    assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1.2", "1.3"]
 
 
 @pytest.mark.parametrize("stated", [{"entry": {"resource": patient()}}, {"entries": [{"resource": patient()}]}])

@@ -310,6 +310,25 @@ def test_a_subject_that_is_no_patient_gives_no_patient() -> None:
     assert row(observation(subject={"reference": "Group/g1"}), "observation")["patient_id"] is None
 
 
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": "Patient/p1"}},
+        {
+            "resourceType": "Appointment",
+            "status": "booked",
+            "participant": [
+                {"actor": {"reference": "Practitioner/d"}, "status": "accepted"},
+                {"actor": {"reference": "Patient/p1"}, "status": "accepted"},
+            ],
+        },
+    ],
+    ids=lambda resource: resource["resourceType"],
+)
+def test_other_resources_name_their_patient_where_their_type_does(resource: dict[str, Any]) -> None:
+    assert row({"id": "r", **resource}, "other_resource")["patient_id"] == "p1"
+
+
 def test_other_resources_keep_what_fits_and_lose_nothing_else() -> None:
     consent = {
         "resourceType": "Consent",
@@ -319,11 +338,17 @@ def test_other_resources_keep_what_fits_and_lose_nothing_else() -> None:
         "category": [{"coding": [{"code": "x"}]}],
         "patient": {"reference": "Patient/p1"},
         "dateTime": "2024-01-01",
-        "provision": {"type": "deny", "period": {"start": "2024"}, "purpose": [{"code": "HRESCH"}]},
+        "provision": {
+            "type": "deny",
+            "period": {"start": "2024"},
+            "purpose": [{"code": "HRESCH"}],
+            "provision": [{"type": "permit"}, {"type": "deny"}],
+        },
     }
     found = row(consent, "other_resource")
     assert (found["scope"][0]["code"], found["provision_type"], found["patient_id"]) == ("research", "deny", "p1")
     assert (found["provision_purpose"][0]["code"], found["date_precision"]) == ("HRESCH", "day")
+    assert found["exception_type"] == ["permit", "deny"]
     coded_status = {
         "resourceType": "SubstanceSpecification",
         "id": "s",

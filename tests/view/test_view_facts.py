@@ -403,6 +403,8 @@ def test_only_what_was_taken_counts_as_exposure(resource_type: str, status: str,
         ({}, ["opt_out"], True),
         ({"status": "inactive"}, ["opt_out"], False),
         ({"provision": {"type": "permit"}}, ["none"], False),
+        ({"provision": {"type": "permit", "provision": [{"type": "permit"}, {"type": "deny"}]}}, ["opt_out"], True),
+        ({"provision": {"type": "permit", "provision": [{"type": "permit"}]}}, ["none"], False),
         ({"scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", "treatment")}, ["none"], False),
     ],
 )

@@ -1,0 +1,98 @@
+"""Who an entry is: by its own id, by what a request names, and where neither can be."""
+
+from typing import Any
+
+import pytest
+from fhir_samples import bundle, entry, observation, parse, patient, reasons, rows
+
+
+def test_what_is_created_under_one_id_but_several_urls_is_several_resources() -> None:
+    made = {"method": "POST", "url": "Patient"}
+    urls = ("urn:uuid:a", "urn:oid:1.2")
+    results = [observation(f"o{url[-1]}", subject={"reference": url}) for url in urls]
+    parsed = parse(bundle(*(entry(patient("1"), url, request=made) for url in urls), *map(entry, results)))
+    assert sorted(row["resource_id"] for row in rows(parsed, "patient")) == ["1.2", "a"]
+    assert [row["patient_id"] for row in rows(parsed, "observation")] == ["a", "1.2"]
+    again = parse(bundle(*(entry(patient("1"), "urn:uuid:a", request=made) for _ in urls)))
+    assert (again.accepted, again.duplicates, rows(again, "patient")[0]["resource_id"]) == (1, 1, "1")
+
+
+def test_what_is_created_under_one_id_without_urls_is_as_many_resources_as_it_has_contents() -> None:
+    made = {"method": "POST", "url": "Patient"}
+    contents = [patient("1", gender=gender) for gender in ("female", "male", "male")]
+    parsed = parse(bundle(*(entry(each, request=made) for each in contents)))
+    assert (parsed.accepted, parsed.duplicates, parsed.superseded) == (2, 1, 0)
+    assert sorted(row["gender"] for row in rows(parsed, "patient")) == ["female", "male"]
+
+
+def test_a_resource_without_an_id_has_that_of_its_oid() -> None:
+    parsed = parse(bundle(entry(patient(None), "urn:oid:1.2"), entry(patient(None), "urn:oid:1.3"), kind="collection"))
+    assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1.2", "1.3"]
+
+
+def put(resource: dict[str, Any], url: str) -> dict[str, Any]:
+    return entry(resource, request={"method": "PUT", "url": url})
+
+
+@pytest.mark.parametrize("url", ["Patient/p1", "/Patient/p1", "http://one.example/fhir/Patient/p1"])
+@pytest.mark.parametrize("id_", [None, "p1"])
+def test_what_is_put_has_the_id_of_its_place(url: str, id_: str | None) -> None:
+    (found,) = rows(parse(bundle(put(patient(id_), url))), "patient")
+    assert found["resource_id"] == "p1"
+
+
+@pytest.mark.parametrize("url", ["Patient/other", "Observation/p1", "http://one.example/fhir/Patient/other"])
+def test_what_is_put_where_another_resource_belongs_is_set_aside(url: str) -> None:
+    parsed = parse(bundle(put(patient("p1"), url), entry(patient("p2"))))
+    assert (reasons(parsed), parsed.accepted, parsed.balances) == ([(0, "request_mismatch", "")], 1, True)
+
+
+def test_what_is_created_without_an_id_under_one_urn_is_as_many_resources_as_it_has_contents() -> None:
+    post = {"method": "POST", "url": "Patient"}
+    ann, ben = ({**patient(None), "name": [{"family": name}]} for name in ("Ann", "Ben"))
+    seen = observation("o1", subject={"reference": "urn:uuid:a"}, focus=[{"reference": "urn:uuid:a"}])
+    entries = [entry(each, "urn:uuid:a", request=post) for each in (ann, ben, ann)]
+    parsed = parse(bundle(*entries, entry(seen)))
+    assert (parsed.accepted, parsed.duplicates, parsed.balances) == (3, 1, True)
+    assert {row["name"][0]["family"] for row in rows(parsed, "patient")} == {"Ann", "Ben"}
+    (found,) = rows(parsed, "observation")
+    assert (found["patient_id"], found["focus"][0]["how"]) == (None, "ambiguous")
+
+
+def test_resources_of_one_id_by_two_servers_are_two_and_each_is_meant_where_it_is_at_home() -> None:
+    servers = ("http://one.example/fhir/", "http://two.example/")
+    patients = [
+        entry(patient("p1", gender=gender), f"{server}Patient/p1")
+        for server, gender in zip(servers, ("female", "male"), strict=True)
+    ]
+    seen = [
+        entry(observation(f"o{n}", subject={"reference": "Patient/p1"}), f"{server}Observation/o{n}")
+        for n, server in enumerate(servers)
+    ]
+    named = entry(observation("o2", subject={"reference": f"{servers[1]}Patient/p1"}))
+    homeless = entry(observation("o3", subject={"reference": "Patient/p1"}))
+    parsed = parse(bundle(*patients, *seen, named, homeless))
+    assert (parsed.accepted, parsed.superseded, parsed.balances) == (6, 0, True)
+    ids = {row["gender"]: row["resource_id"] for row in rows(parsed, "patient")}
+    assert len({*ids.values(), "p1"}) == 3
+    found = {row["resource_id"]: row["patient_id"] for row in rows(parsed, "observation")}
+    assert found == {"o0": ids["female"], "o1": ids["male"], "o2": ids["male"], "o3": None}
+    # they are the same in whatever company, and the same id by one server only is that id
+    again = parse(bundle(*reversed(patients)))
+    assert {row["gender"]: row["resource_id"] for row in rows(again, "patient")} == ids
+    assert [row["resource_id"] for row in rows(parse(bundle(patients[0])), "patient")] == ["p1"]
+
+
+def test_an_identifier_beside_a_reference_that_leads_nowhere_is_looked_for() -> None:
+    known = {"system": "urn:mrn", "value": "1"}
+    lost = [{"reference": "urn:uuid:gone", "identifier": each} for each in (known, {**known, "value": "2"})]
+    parsed = parse(
+        bundle(
+            entry(patient("p1", identifier=[known])),
+            *(entry(observation(f"o{n}", subject=each, focus=[each])) for n, each in enumerate(lost)),
+        )
+    )
+    first, second = rows(parsed, "observation")
+    assert first["patient_id"] == "p1"
+    assert first["focus"] == [{"reference": "urn:uuid:gone", "key": "Patient/p1", "how": "logical"}]
+    assert (second["patient_id"], second["focus"][0]["how"]) == (None, "unresolved")
