@@ -89,6 +89,8 @@ _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder(msgspec.Raw)
 #: Names that stand once around all entries.
 _OF_BUNDLE = (b'"resourceType"', b'"type"', b'"timestamp"', b'"entry"')
+#: Within so many bytes a Bundle says that it is one.
+_HEAD_BYTES = 1_000
 #: What a reader raises on text that is not (this) JSON. `RecursionError`: nested too deep for it.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
@@ -157,7 +159,7 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
         except _UNREADABLE:
             bundle = None
     if said_lines and (bundle is None or bundle.resource_type != "Bundle"):
-        return _lines(data, max_entries)
+        return _patiently(data, max_entries) if _begins_bundle(data) else _lines(data, max_entries)
     if bundle is None:
         return _lines(data, max_entries) if _looks_like_lines(data) else _patiently(data, max_entries)
     _require_bundle(bundle)
@@ -275,6 +277,17 @@ def _repeats(text: bytes) -> bool:
 
     json.loads(text.decode(errors="replace"), object_pairs_hook=note, parse_int=str, parse_float=str)
     return repeated
+
+
+def _begins_bundle(data: bytes) -> bool:
+    """Whether it is one Bundle by its brackets, broken somewhere inside, and not lines."""
+    if b'"Bundle"' not in data[:_HEAD_BYTES]:
+        return False
+    scanned = scan_entries(data, len(data))
+    try:
+        return scanned is not None and _shell_decoder.decode(scanned[0]).resource_type == "Bundle"
+    except _UNREADABLE:
+        return False
 
 
 def _is_json(data: bytes) -> bool:

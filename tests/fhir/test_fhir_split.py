@@ -157,6 +157,18 @@ def test_one_bundle_is_a_bundle_even_if_it_was_sent_as_lines(indent: int | None)
     assert (found.kind, len(found.entries)) == ("collection", 1)
 
 
+def test_a_bundle_with_a_broken_entry_that_was_said_to_be_lines_costs_no_neighbour():
+    broken = bundle(entry(patient("p1")), entry(patient("p2")), entry(patient("p3"))).replace(b'"p2"', b"p2")
+    found = split(broken, "application/fhir+ndjson", LIMIT)
+    assert (found.kind, [each.problem for each in found.entries]) == ("transaction", [None, "entry_not_json", None])
+    # a line that is a Bundle and cut off is a line
+    cut_off = broken[:-20] + b"\n" + ndjson(patient())
+    assert [each.problem for each in split(cut_off, "application/fhir+ndjson", LIMIT).entries] == [
+        "entry_not_json",
+        None,
+    ]
+
+
 def test_lines_are_told_by_shape_even_if_an_element_is_called_type() -> None:
     account = {"resourceType": "Account", "type": {"text": "x"}, "entry": 5}
     assert split(ndjson(account, patient()), "application/json", LIMIT).kind == "ndjson"

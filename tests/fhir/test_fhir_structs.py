@@ -18,6 +18,7 @@ from spv_platform.fhir import contract, structs
 from spv_platform.fhir.contract import second_opinion
 from spv_platform.fhir.digest import compact
 from spv_platform.fhir.rules import RULES
+from spv_platform.fhir.split import split
 from spv_platform.fhir.structs import Takers
 from spv_platform.sample import bundles
 
@@ -306,3 +307,18 @@ def test_of_the_official_examples_what_is_taken_the_models_take_too(corpus: Path
                 number += 1
                 assert second_opinion(type_, raw) == [], name
     assert number > 550
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "least"), [("synthea", 20_000), ("mcode", 200)])
+def test_all_of_real_data_is_taken_at_once_and_the_models_take_it_too(corpus: Path, folder: str, least: int) -> None:
+    number = 0
+    for file in sorted((corpus / folder).glob("*json*")):
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        for entry in split(data, "", 100_000).entries:
+            text = compact(bytes(entry.content or b""))
+            type_ = json.loads(text)["resourceType"]
+            assert contract.read(type_, text), (file.name, entry.index)
+            assert second_opinion(type_, text) == [], (file.name, entry.index)
+            number += 1
+    assert number > least
