@@ -201,8 +201,9 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             bad += _set_aside(entry.index, error)
             continue
         versions.append(version)
-    _separate(parts, versions, names, conditions.keys())
-    _set_apart(versions, names)
+    if len({version.key for version in versions}) < len(versions):
+        _separate(parts, versions, names, conditions.keys())
+        _set_apart(versions, names)
     others = (
         Identified(
             None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])
@@ -396,8 +397,10 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
         if parts.entries[version.entry].method == "POST" and version.entry not in conditional:
             created.setdefault(version.key, []).append(place)
     for (_, id_), places in created.items():
+        if len(places) == 1:
+            continue
         urls = Counter(versions[place].full_url or str(place) for place in places)
-        if len(urls) == 1 and (len(places) == 1 or id_of_urn(versions[places[0]].full_url) != id_):
+        if len(urls) == 1 and id_of_urn(versions[places[0]].full_url) != id_:
             continue
         for place in places:
             url, content = versions[place].full_url, parts.entries[versions[place].entry].content
@@ -408,8 +411,6 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
 
 def _set_apart(versions: list[Version], names: list[Identified]) -> None:
     """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients."""
-    if len({version.key for version in versions}) == len(versions):
-        return
     servers: dict[tuple[str, str], set[str]] = {}
     for version in versions:
         if not version.deleted and (base := base_of(version.full_url)):
