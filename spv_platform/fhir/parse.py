@@ -6,7 +6,7 @@ costs a neighbour.
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +19,13 @@ import polars as pl
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
+from spv_platform.fhir.alike import tell_apart, winners_of
 from spv_platform.fhir.contained import Part, names_of, parts_of, with_drug
 from spv_platform.fhir.contract import Problem
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.elements_seen import ElementsSeen
 from spv_platform.fhir.frames import Row, TableRows
-from spv_platform.fhir.identify import condition_of, id_of_content, id_of_url, id_of_urn, identifiers_of, identify
+from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
 from spv_platform.fhir.references import (
@@ -35,7 +36,6 @@ from spv_platform.fhir.references import (
     ObjectReferences,
     OpenEnd,
     Resolver,
-    base_of,
 )
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
@@ -201,9 +201,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             bad += _set_aside(entry.index, error)
             continue
         versions.append(version)
-    if len({version.key for version in versions}) < len(versions):
-        _separate(parts, versions, names, conditions.keys())
-        _set_apart(versions, names)
+    tell_apart(parts, versions, names, conditions.keys())
     others = (
         Identified(
             None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])
@@ -219,7 +217,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     # what a drug is has to be known before who got it
     for version in sorted(versions, key=lambda each: each.resource_type != "Medication"):
         if version.resource_type != "Medication" and rows.drugs is None:
-            rows.note_drugs(_winners(projected, newest_first=newest_first)[0])
+            rows.note_drugs(winners_of(projected, newest_first=newest_first)[0])
         condition = conditions.get(version.entry)
         if condition in there:
             repeated += 1
@@ -233,7 +231,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         if condition:
             there.add(condition)
     projected.sort(key=lambda each: each.entry)
-    winners, duplicates = _winners(projected, newest_first=newest_first)
+    winners, duplicates = winners_of(projected, newest_first=newest_first)
     superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
         rows=rows.kept(winners, redated=duplicates > 0),
@@ -386,43 +384,6 @@ class _Rows:
         rows.add(row)
 
 
-def _separate(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
-    """Give resources that are created under one id, but are several, ids of their fullUrls or else their contents.
-
-    Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
-    patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
-    """
-    created: dict[tuple[str, str], list[int]] = {}
-    for place, version in enumerate(versions):
-        if parts.entries[version.entry].method == "POST" and version.entry not in conditional:
-            created.setdefault(version.key, []).append(place)
-    for (_, id_), places in created.items():
-        if len(places) == 1:
-            continue
-        urls = Counter(versions[place].full_url or str(place) for place in places)
-        if len(urls) == 1 and id_of_urn(versions[places[0]].full_url) != id_:
-            continue
-        for place in places:
-            url, content = versions[place].full_url, parts.entries[versions[place].entry].content
-            own = id_of_urn(url) if url and urls[url] == 1 else id_of_content(content or b"")
-            versions[place].resource_id = own or versions[place].resource_id
-            names[place] = names[place]._replace(resource_id=versions[place].resource_id)
-
-
-def _set_apart(versions: list[Version], names: list[Identified]) -> None:
-    """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients."""
-    servers: dict[tuple[str, str], set[str]] = {}
-    for version in versions:
-        if not version.deleted and (base := base_of(version.full_url)):
-            servers.setdefault(version.key, set()).add(base)
-    for place, version in enumerate(versions):
-        base = base_of(version.full_url)
-        if version.deleted or not base or len(servers[version.key]) < 2:
-            continue
-        shared, version.resource_id = version.name, id_of_url(f"{base}{version.name}")
-        names[place] = names[place]._replace(resource_id=version.resource_id, shared_key=shared)
-
-
 def _bundle_time(parts: Split) -> datetime | None:
     if parts.timestamp is None:
         return None
@@ -434,47 +395,3 @@ def _bundle_time(parts: Split) -> datetime | None:
 
 def _set_aside(entry: int, error: EntryRefusedError) -> list[QuarantinedEntry]:
     return [QuarantinedEntry(entry, problem.pointer, problem.reason) for problem in error.problems]
-
-
-def _winners(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
-    """The winning version of each key, and how many entries repeat an earlier one.
-
-    The rule is that of `lake.winners` for versions that land one by one: versioned before unversioned, then the later
-    time, then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a
-    history says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one
-    version, at its first entry, with the latest time. A deletion without a time wins over versions that have one if it
-    comes after the best of them.
-    """
-    if len({version.key for version in versions}) == len(versions):
-        return versions, 0
-    distinct: dict[tuple[str, str], dict[tuple[str, bool], Version]] = {}
-    duplicates = 0
-    for version in versions:
-        same = distinct.setdefault(version.key, {}).setdefault((version.digest, _is_undated_delete(version)), version)
-        if same is version:
-            continue
-        duplicates += 1
-        same.version_time = max(filter(None, (same.version_time, version.version_time)), default=None)
-    return [_winner(list(rivals.values()), newest_first) for rivals in distinct.values()], duplicates
-
-
-def _winner(rivals: list[Version], newest_first: bool) -> Version:
-    best = max(rivals, key=_rank_of_history if newest_first else _rank)
-    undated = next(filter(_is_undated_delete, rivals), None)
-    if undated is None or best.version_time is None:
-        return best
-    return undated if (undated.entry < best.entry) is newest_first else best
-
-
-def _is_undated_delete(version: Version) -> bool:
-    return version.deleted and version.version_time is None
-
-
-def _rank(version: Version) -> tuple[bool, datetime, int, int, str]:
-    time = version.version_time
-    return (time is not None, time or datetime.min, -1 if time else version.entry, version.standing, version.digest)
-
-
-def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
-    time = version.version_time
-    return (time is not None, time or datetime.min, -version.entry)

@@ -1,0 +1,108 @@
+"""Entries of one object that are called alike: which are several resources, and which are versions of one.
+
+Of several resources each gets an id of its own; of several versions one wins.
+"""
+
+from collections import Counter
+from collections.abc import Container
+from datetime import datetime
+
+from spv_platform.fhir.identify import id_of_content, id_of_url, id_of_urn
+from spv_platform.fhir.project import Version
+from spv_platform.fhir.references import Identified, base_of
+from spv_platform.fhir.split import Split
+
+
+def tell_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
+    """Give each of several resources that have one type and id an id of its own, in its version and its name.
+
+    Args:
+        parts: the object.
+        versions: of its entries.
+        names: beside the versions.
+        conditional: entries that name their resource by a search.
+    """
+    if len({version.key for version in versions}) < len(versions):
+        _separate(parts, versions, names, conditional)
+        _set_apart(versions, names)
+
+
+def winners_of(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
+    """The winning version of each key, and how many entries repeat an earlier one.
+
+    The rule is that of `lake.winners` for versions that land one by one: versioned before unversioned, then the later
+    time, then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a
+    history says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one
+    version, at its first entry, with the latest time. A deletion without a time wins over versions that have one if it
+    comes after the best of them.
+    """
+    if len({version.key for version in versions}) == len(versions):
+        return versions, 0
+    distinct: dict[tuple[str, str], dict[tuple[str, bool], Version]] = {}
+    duplicates = 0
+    for version in versions:
+        same = distinct.setdefault(version.key, {}).setdefault((version.digest, _is_undated_delete(version)), version)
+        if same is version:
+            continue
+        duplicates += 1
+        same.version_time = max(filter(None, (same.version_time, version.version_time)), default=None)
+    return [_winner(list(rivals.values()), newest_first) for rivals in distinct.values()], duplicates
+
+
+def _winner(rivals: list[Version], newest_first: bool) -> Version:
+    best = max(rivals, key=_rank_of_history if newest_first else _rank)
+    undated = next(filter(_is_undated_delete, rivals), None)
+    if undated is None or best.version_time is None:
+        return best
+    return undated if (undated.entry < best.entry) is newest_first else best
+
+
+def _is_undated_delete(version: Version) -> bool:
+    return version.deleted and version.version_time is None
+
+
+def _rank(version: Version) -> tuple[bool, datetime, int, int, str]:
+    time = version.version_time
+    return (time is not None, time or datetime.min, -1 if time else version.entry, version.standing, version.digest)
+
+
+def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
+    time = version.version_time
+    return (time is not None, time or datetime.min, -version.entry)
+
+
+def _separate(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
+    """Give resources that are created under one id, but are several, ids of their fullUrls or else their contents.
+
+    Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
+    patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
+    """
+    created: dict[tuple[str, str], list[int]] = {}
+    for place, version in enumerate(versions):
+        if parts.entries[version.entry].method == "POST" and version.entry not in conditional:
+            created.setdefault(version.key, []).append(place)
+    for (_, id_), places in created.items():
+        if len(places) == 1:
+            continue
+        urls = Counter(versions[place].full_url or str(place) for place in places)
+        if len(urls) == 1 and id_of_urn(versions[places[0]].full_url) != id_:
+            continue
+        for place in places:
+            url, content = versions[place].full_url, parts.entries[versions[place].entry].content
+            own = id_of_urn(url) if url and urls[url] == 1 else id_of_content(content or b"")
+            versions[place].resource_id = own or versions[place].resource_id
+            names[place] = names[place]._replace(resource_id=versions[place].resource_id)
+
+
+def _set_apart(versions: list[Version], names: list[Identified]) -> None:
+    """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients."""
+    servers: dict[tuple[str, str], set[str]] = {}
+    for version in versions:
+        if not version.deleted and (base := base_of(version.full_url)):
+            servers.setdefault(version.key, set()).add(base)
+    for place, version in enumerate(versions):
+        base = base_of(version.full_url)
+        if version.deleted or not base or len(servers[version.key]) < 2:
+            continue
+        shared, version.resource_id = version.name, id_of_url(f"{base}{version.name}")
+        names[place] = names[place]._replace(resource_id=version.resource_id, shared_key=shared)
