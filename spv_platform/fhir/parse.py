@@ -43,8 +43,6 @@ from spv_platform.fhir.structs import Resource
 from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import MEDICATION, OTHER_RESOURCE, TABLES, table_of
 
-#: Objects made before Python looks for cycles among them.
-_COLLECT_AFTER = 100_000
 _BACKSLASH = ord("\\")
 _PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
 
@@ -129,14 +127,15 @@ class ParsedObject:
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
-    """Rows are many objects and hold no cycles: to look for those all the time takes a fifth of it."""
-    usual = gc.get_threshold()
-    gc.set_threshold(_COLLECT_AFTER, *usual[1:])
+def no_collections() -> Iterator[None]:
+    """Rows are many objects and hold no cycles: looking for some all the time takes a tenth of it and more."""
+    was = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
+        if was:
+            gc.enable()
 
 
 def parse_object(
@@ -170,7 +169,7 @@ def parse_object(
         PermanentError: the object as a whole cannot be taken: see `split`, and not_a_bundle for a Bundle.timestamp that
             is no time.
     """
-    with _few_collections():
+    with no_collections():
         parts = split(data, content_type, max_entries, arrays=arrays)
         return _parsed(parts, Origin(source, source_object, landing_seq, batch_id), known, check)
 

@@ -97,6 +97,8 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         LeaseLostError: the batch is no longer ours.
         TransientError: a store did not answer.
     """
+    from spv_platform.fhir.parse import no_collections
+
     claim = holding.claim
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
@@ -106,12 +108,13 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     staging = Staging(platform, claim)
     outcomes: dict[tuple[str, str], Outcome] = {}
     done: list[Outcome] = []
-    for item, opened in opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
-        holding.check()
-        outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
-        staging.add_rows(outcome.rows)
-        done.append(replace(outcome, rows={}))
-    staging.flush()
+    with no_collections():
+        for item, opened in opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
+            holding.check()
+            outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
+            staging.add_rows(outcome.rows)
+            done.append(replace(outcome, rows={}))
+        staging.flush()
     new_content = _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
