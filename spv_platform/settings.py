@@ -73,7 +73,7 @@ class Settings:
     workers: int = 2
     lease_s: float = 30.0
     batch_max_objects: int = 64
-    batch_max_bytes: int = 2 * 2**20
+    batch_max_bytes: int = 3 * 2**20
     max_open_batches: int = 4
     max_attempts: int = 5
     object_max_bytes: int = 2**30

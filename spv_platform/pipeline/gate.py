@@ -16,6 +16,7 @@ from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import batches, objects, references, tenants
 from spv_platform.ledger.contracts import contract_of
 from spv_platform.ledger.db import today
+from spv_platform.memory import give_back
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Prepared
@@ -92,6 +93,7 @@ def pass_staged_gate(platform: Platform, holding: Holding) -> GateReport:
     places = {
         item.column: _places(staged, item.column, day) for item in report.failed if item.column in staged_batch.MEASURES
     }
+    give_back()
     report = _settled(platform, holding, replace(report, places=places))
     with platform.db.transaction() as cur:
         batches.mark_gated(cur, claim)

@@ -10,6 +10,7 @@ from spv_platform.lake.stage import stage_all
 from spv_platform.ledger import batches, records
 from spv_platform.ledger.leases import Token
 from spv_platform.ledger.references import Target
+from spv_platform.memory import give_back
 from spv_platform.pipeline import homes
 from spv_platform.pipeline.catalog import DERIVED_TABLES, UNOWNED_VERSION
 from spv_platform.pipeline.claims import Holding, take_publish_lease
@@ -52,6 +53,7 @@ def _prepare_load(platform: Platform, holding: Holding, token: Token, published:
     claim, seq, keys = holding.claim, published.seq + 1, platform.tenant_keys(holding.claim.tenant)
     states = States(platform, claim.tenant)
     new, elsewhere, targets = _read_staged(platform, holding, published, states)
+    give_back()
     touched = frozenset(new["record"].unique())
     linked = states.link(fold(states.load(touched), new), touched)
     found = slice_of(linked, linked.before)

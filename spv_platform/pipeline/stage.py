@@ -18,6 +18,7 @@ from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.contracts import FeedContract, contract_of
 from spv_platform.ledger.objects import LedgerObject
 from spv_platform.ledger.references import Waiting
+from spv_platform.memory import give_back
 from spv_platform.pipeline import healing
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.opening import open_item, opened_ahead
@@ -114,6 +115,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
             outcome = _process(platform, claim, item, opened, feeds[item.feed], outcomes)
             staging.add_rows(outcome.rows)
             done.append(replace(outcome, rows={}))
+            del opened, outcome  # they hold the content and the rows
         staging.flush()
     new_content = _stage_content(platform, claim, staging, done)
     with platform.db.transaction() as cur:
@@ -266,7 +268,6 @@ class Staging:
         from concurrent.futures import ThreadPoolExecutor
 
         import polars as pl
-        import pyarrow as pa
 
         from spv_platform.lake.stage import stage
         from spv_platform.lake.tables import TABLES
@@ -294,7 +295,7 @@ class Staging:
             self.files.append(file)
             self._parts[file.table] += 1
             self._bytes[file.table] = 0
-        pa.default_memory_pool().release_unused()  # what frames are made with is kept for more of them otherwise
+        give_back()
 
 
 def _stage_content(
