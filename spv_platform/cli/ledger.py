@@ -46,7 +46,7 @@ def explain(name: str, as_json: bool) -> None:
     about = story["object"] | {name: story[name] for name in ("meaning", "next_step", "references_waiting")}
     emit_rows([{"field": field, "value": value} for field, value in about.items() if value is not None], as_json, "")
     steps = [
-        step | {"counts": ", ".join(f"{name} {count}" for name, count in step["counts"].items())}
+        step | {"counts": ", ".join(f"{name} {count}" for name, count in (step["counts"] or {}).items())}
         for step in story["steps"]
     ]
     click.echo("\nsteps of its batch")

@@ -3,9 +3,10 @@
 Of several resources each gets an id of its own; of several versions one wins.
 """
 
-from collections import Counter
 from collections.abc import Container
 from datetime import datetime
+
+import msgspec
 
 from spv_platform.fhir.identify import id_of_content, id_of_url, id_of_urn
 from spv_platform.fhir.project import Version
@@ -24,7 +25,7 @@ def tell_apart(parts: Split, versions: list[Version], names: list[Identified], c
     """
     if len({version.key for version in versions}) < len(versions):
         _separate(parts, versions, names, conditional)
-        _set_apart(versions, names)
+        _set_apart(parts, versions, names, conditional)
 
 
 def winners_of(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
@@ -77,32 +78,52 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
     Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
     patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
     """
-    created: dict[tuple[str, str], list[int]] = {}
-    for place, version in enumerate(versions):
-        if parts.entries[version.entry].method == "POST" and version.entry not in conditional:
-            created.setdefault(version.key, []).append(place)
-    for (_, id_), places in created.items():
-        if len(places) == 1:
+    for places in _by_key(versions, [version.entry not in conditional for version in versions]):
+        posts = [place for place in places if parts.entries[versions[place].entry].method == "POST"]
+        urls = {versions[place].full_url or place for place in posts}
+        named = any(versions[place].own_id for place in posts)
+        if len(urls) < 2 and (named or _are_equal(parts, versions, posts)):
             continue
-        urls = Counter(versions[place].full_url or str(place) for place in places)
-        if len(urls) == 1 and id_of_urn(versions[places[0]].full_url) != id_:
-            continue
-        for place in places:
-            url, content = versions[place].full_url, parts.entries[versions[place].entry].content
-            own = id_of_urn(url) if url and urls[url] == 1 else id_of_content(content or b"")
+        for place in posts:
+            url = versions[place].full_url if len(urls) > 1 else None
+            own = id_of_urn(url) if url else id_of_content(_content(parts, versions[place]))
             versions[place].resource_id = own or versions[place].resource_id
             names[place] = names[place]._replace(resource_id=versions[place].resource_id)
 
 
-def _set_apart(versions: list[Version], names: list[Identified]) -> None:
-    """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients."""
-    servers: dict[tuple[str, str], set[str]] = {}
-    for version in versions:
-        if not version.deleted and (base := base_of(version.full_url)):
-            servers.setdefault(version.key, set()).add(base)
-    for place, version in enumerate(versions):
-        base = base_of(version.full_url)
-        if version.deleted or not base or len(servers[version.key]) < 2:
+def _set_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
+    """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients.
+
+    A history is one server's, and what is put somewhere is called by that place.
+    """
+    if parts.kind == "history":
+        return
+    bases = [base_of(version.full_url).partition("://")[2] for version in versions]
+    stated = [
+        bool(base) and parts.entries[version.entry].method in (None, "POST") and version.entry not in conditional
+        for base, version in zip(bases, versions, strict=True)
+    ]
+    for places in _by_key(versions, stated):
+        if len({bases[place] for place in places}) < 2 or _are_equal(parts, versions, places):
             continue
-        shared, version.resource_id = version.name, id_of_url(f"{base}{version.name}")
-        names[place] = names[place]._replace(resource_id=version.resource_id, shared_key=shared)
+        for place in places:
+            version = versions[place]
+            shared, version.resource_id = version.name, id_of_url(f"{bases[place]}{version.name}")
+            names[place] = names[place]._replace(resource_id=version.resource_id, shared_key=shared)
+
+
+def _by_key(versions: list[Version], wanted: list[bool]) -> list[list[int]]:
+    """The places of the wanted versions that are called alike, of each name that several have."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, version in enumerate(versions):
+        if wanted[place]:
+            places.setdefault(version.key, []).append(place)
+    return [each for each in places.values() if len(each) > 1]
+
+
+def _are_equal(parts: Split, versions: list[Version], places: list[int]) -> bool:
+    return len({id_of_content(_content(parts, versions[place])) for place in places}) < 2
+
+
+def _content(parts: Split, version: Version) -> bytes | msgspec.Raw:
+    return parts.entries[version.entry].content or b""

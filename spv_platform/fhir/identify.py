@@ -12,14 +12,16 @@ from spv_platform.fhir.datatypes import Identifier
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
 from spv_platform.fhir.project import Version
-from spv_platform.fhir.references import CONDITIONAL, ID
+from spv_platform.fhir.references import ID
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import RawEntry
 
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
 #: What a PUT is for, also as an address of a server.
-_PUT = re.compile(rf"(?:/|[A-Za-z][A-Za-z0-9+.\-]*://.+/)?([A-Z][A-Za-z]+)/({ID})")
+_SERVER = r"(?:/|[A-Za-z][A-Za-z0-9+.\-]*://[^?#]+/)?"
+_PUT = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)/({ID})")
+_PUT_BY_SEARCH = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)\?(.+)", re.DOTALL)
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
 _URN = re.compile(rf"urn:(?:uuid|oid):({ID})")
 #: What a history says was deleted: as the server calls it, also with its base and its version.
@@ -120,7 +122,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("request_mismatch")
     resource_id = head.id or _id_of(entry, resource_type) or id_of_content(raw)
     version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
-    version.standing = _standing(head)
+    version.standing, version.own_id = _standing(head), head.id is not None
     meta = head.meta
     if meta is not None:
         version.version_time = _time(meta.last_updated, "/meta/lastUpdated")
@@ -187,10 +189,10 @@ def condition_of(entry: RawEntry, resource_type: str) -> str | None:
     """The search, as `Type?search`, that a conditional create or update names its resource by."""
     if entry.method == "POST" and entry.if_none_exist:
         return _search_of(resource_type, entry.if_none_exist.partition("?")[2] or entry.if_none_exist)
-    conditional = CONDITIONAL.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    conditional = _PUT_BY_SEARCH.fullmatch(entry.url or "") if entry.method == "PUT" else None
     if conditional is None or conditional[1] != resource_type:
         return None
-    return _search_of(resource_type, conditional[0].partition("?")[2])
+    return _search_of(resource_type, conditional[2])
 
 
 def _search_of(resource_type: str, search: str) -> str:

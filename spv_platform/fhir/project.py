@@ -52,6 +52,7 @@ class Version(msgspec.Struct, gc=False):
         version_time: what the source stated, naive UTC; None: nothing.
         container: `Type/id` of the resource that holds it; None: it is an entry's own.
         standing: by its status, before others of the same time.
+        own_id: whether the resource says its id itself.
     """
 
     entry: int
@@ -65,6 +66,7 @@ class Version(msgspec.Struct, gc=False):
     container: str | None = None
     profiles: list[str] | None = None
     standing: int = 0
+    own_id: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,9 +118,10 @@ class _Whom(msgspec.Struct, gc=False, eq=False):
     inward: bool
 
     def ask(self, resolve: EntryReferences) -> str | None:
-        """The patient's id."""
-        keys = [resolved.key for each in self.references if (resolved := resolve(each)) and resolved.key]
-        return next((key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")), None)
+        """The patient's id; None also if there are several."""
+        keys = {resolved.key for each in self.references if (resolved := resolve(each)) and resolved.key}
+        patients = [key.removeprefix("Patient/") for key in keys if key.startswith("Patient/")]
+        return patients[0] if len(patients) == 1 else None
 
 
 class _Made(msgspec.Struct, gc=False, eq=False):

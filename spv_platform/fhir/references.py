@@ -13,7 +13,7 @@ fallback   `Type/id` of an entry whose fullUrl says otherwise, or says another b
 contained  `#id`, a resource inside of the one that refers to it; `#`, the one around it  if there
 ambiguous  a fullUrl, an identifier or an id that several entries have                  no
 conditional `Type?search`                                                               if there or known
-logical    only an identifier                                                           if there or known
+logical    only an identifier; or one beside a reference that leads nowhere, if there   if there or known
 absolute   a URL of somewhere else                                                      if known
 unresolved a urn that no entry has, or nothing that FHIR calls a reference              if known
 ========== ============================================================================ =========

@@ -89,8 +89,8 @@ _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder(msgspec.Raw)
 #: Names that stand once around all entries.
 _OF_BUNDLE = (b'"resourceType"', b'"type"', b'"timestamp"', b'"entry"')
-#: Within so many bytes a Bundle says that it is one.
-_HEAD_BYTES = 1_000
+#: Within so many bytes of its beginning or its end a Bundle says that it is one.
+_NEAR_BYTES = 1_000
 #: What a reader raises on text that is not (this) JSON. `RecursionError`: nested too deep for it.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
@@ -281,7 +281,7 @@ def _repeats(text: bytes) -> bool:
 
 def _begins_bundle(data: bytes) -> bool:
     """Whether it is one Bundle by its brackets, broken somewhere inside, and not lines."""
-    if b'"Bundle"' not in data[:_HEAD_BYTES]:
+    if b'"Bundle"' not in data[:_NEAR_BYTES] + data[-_NEAR_BYTES:]:
         return False
     scanned = scan_entries(data, len(data))
     try:

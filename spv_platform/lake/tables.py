@@ -355,6 +355,12 @@ OTHER_RESOURCE = Table(
         ),
         _c("provision_type", "provision.type", "string", "deny or permit (Consent)."),
         _c("exception_type", "provision.provision.type", "strings", "deny or permit, of exceptions (Consent)."),
+        _c(
+            "inner_exception_type",
+            "provision.provision.provision.type",
+            "strings",
+            "deny or permit, of exceptions of exceptions (Consent).",
+        ),
         _c("provision_action", "provision.action", "codings", "Actions (Consent)."),
         _c("provision_purpose", "provision.purpose", "codings", "Purposes (Consent)."),
         _c("provision_period", "provision.period", "period", "When the provision holds (Consent)."),

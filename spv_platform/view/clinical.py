@@ -246,7 +246,8 @@ def facts_of_consents(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """
     research = keys("scope").list.eval(pl.element().str.ends_with("|research")).list.any()
     denies = (pl.col("provision_type") == "deny").fill_null(False)
-    denies |= pl.col("exception_type").list.contains("deny").fill_null(False)
+    for exceptions in ("exception_type", "inner_exception_type"):
+        denies |= pl.col(exceptions).list.contains("deny").fill_null(False)
     refused = live(rows).filter((own_type() == "Consent") & denies & research.fill_null(False))
     opt_outs = fact_rows(
         refused,

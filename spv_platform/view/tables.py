@@ -119,7 +119,7 @@ _PROCEDURE = _of("procedure", "status", *_CODED, "performed", "performed_period"
 _IMMUNIZATION = _of("immunization", "status", *_CODED, "occurrence", "recorded")
 _VISIT = _of("encounter", "status", "period")
 _ENCOUNTER = (*_VISIT, *_of("encounter", "class", "type", "service_provider"))
-_CONSENT = _of("other_resource", "status", "scope", "provision_type", "exception_type")
+_CONSENT = _of("other_resource", "status", "scope", "provision_type", "exception_type", "inner_exception_type")
 
 
 def _list(fields: dict[str, pl.DataType]) -> pl.DataType:

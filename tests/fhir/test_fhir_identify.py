@@ -96,3 +96,79 @@ def test_an_identifier_beside_a_reference_that_leads_nowhere_is_looked_for() -> 
     assert first["patient_id"] == "p1"
     assert first["focus"] == [{"reference": "urn:uuid:gone", "key": "Patient/p1", "how": "logical"}]
     assert (second["patient_id"], second["focus"][0]["how"]) == (None, "unresolved")
+
+
+@pytest.mark.parametrize("more", [[{}, {}], [{"versionId": "1"}, {"versionId": "2"}]], ids=["equal", "versions"])
+def test_what_is_created_again_under_its_own_id_and_urn_is_what_it_is_when_it_comes_once(more: list[Any]) -> None:
+    url, post = "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d", {"method": "POST", "url": "Patient"}
+    sent = [
+        entry(patient(url[9:], meta={"lastUpdated": "2026-01-01T00:00:00Z"} | meta), url, request=post) for meta in more
+    ]
+    for entries in (sent[:1], sent):
+        (found,) = rows(parse(bundle(*entries)), "patient")
+        assert found["resource_id"] == url[9:]
+
+
+def test_of_what_is_created_again_under_one_urn_beside_another_each_urn_is_one_resource() -> None:
+    post = {"method": "POST", "url": "Patient"}
+    sent = [
+        entry(patient("1", gender=gender), f"urn:uuid:{name}", request=post)
+        for name, gender in (
+            ("a", "female"),
+            ("a", "female"),
+            ("b", "male"),
+        )
+    ]
+    parsed = parse(bundle(*sent))
+    assert {row["resource_id"] for row in rows(parsed, "patient")} == {"a", "b"}
+    assert (parsed.accepted, parsed.duplicates, parsed.balances) == (2, 1, True)
+
+
+def test_a_conditional_create_is_one_resource_whatever_servers_its_urls_name() -> None:
+    post = {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=s|1"}
+    urls = ("http://one.example/fhir/Patient/1", "http://two.example/fhir/Patient/1")
+    sent = [
+        entry(patient("1", gender="female", active=active), url, request=post)
+        for active, url in zip((True, False), urls, strict=True)
+    ]
+    seen = [entry(observation(f"o{n}", subject={"reference": url})) for n, url in enumerate(urls)]
+    parsed = parse(bundle(*sent, *seen))
+    assert {row["patient_id"] for row in rows(parsed, "observation")} == {"1"}
+    assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1"]
+
+
+def test_one_server_under_two_addresses_has_one_resource() -> None:
+    sent = [entry(patient("1"), f"{scheme}://one.example/fhir/Patient/1") for scheme in ("http", "https")]
+    sent.append(entry(patient("1"), "http://inside:8080/fhir/Patient/1"))
+    parsed = parse(bundle(*sent))
+    assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1"]
+    assert parsed.duplicates == 2
+
+
+def test_a_history_takes_back_what_it_says_was_deleted_whatever_servers_its_urls_name() -> None:
+    def changed(method: str, server: str, year: int, resource: Any = None) -> dict[str, Any]:
+        told = {"request": {"method": method, "url": "Patient/1"}}
+        told["response"] = {"status": "200", "lastModified": f"{year}-01-01T00:00:00Z"}
+        return {"fullUrl": f"http://{server}/fhir/Patient/1", **told} | ({"resource": resource} if resource else {})
+
+    parsed = parse(bundle(changed("DELETE", "one", 2022), changed("PUT", "one", 2021, patient("1")), kind="history"))
+    assert (parsed.accepted, parsed.tombstones, parsed.superseded) == (0, 1, 1)
+    both = [changed("PUT", "one", 2021, patient("1")), changed("PUT", "two", 2021, patient("1", active=True))]
+    parsed = parse(bundle(changed("DELETE", "one", 2022), *both, kind="history"))
+    assert (parsed.accepted, parsed.tombstones) == (0, 1)
+
+
+@pytest.mark.parametrize("url", ["Patient?link=http://a/Patient/7", "/Patient?link=http://a/Patient/7"])
+def test_a_put_by_a_search_is_named_by_the_search_also_as_an_address(url: str) -> None:
+    ids = {
+        rows(parse(bundle(put(patient(None), address))), "patient")[0]["resource_id"]
+        for address in (url, f"http://one.example/fhir/{url.removeprefix('/')}")
+    }
+    assert len(ids) == 1
+    assert "7" not in ids
+
+
+def test_what_has_a_url_and_what_has_none_are_two() -> None:
+    post = {"method": "POST", "url": "Patient"}
+    sent = [entry(patient("p1", gender="male"), "1", request=post), entry(patient("p1"), request=post)]
+    assert parse(bundle(*sent)).accepted == 2

@@ -329,6 +329,12 @@ def test_other_resources_name_their_patient_where_their_type_does(resource: dict
     assert row({"id": "r", **resource}, "other_resource")["patient_id"] == "p1"
 
 
+def test_what_is_about_several_patients_is_about_none() -> None:
+    both = [{"actor": {"reference": f"Patient/{name}"}, "status": "accepted"} for name in ("p1", "p2")]
+    found = row({"resourceType": "Appointment", "id": "r", "status": "booked", "participant": both}, "other_resource")
+    assert found["patient_id"] is None
+
+
 def test_other_resources_keep_what_fits_and_lose_nothing_else() -> None:
     consent = {
         "resourceType": "Consent",

@@ -161,6 +161,12 @@ def test_a_bundle_with_a_broken_entry_that_was_said_to_be_lines_costs_no_neighbo
     broken = bundle(entry(patient("p1")), entry(patient("p2")), entry(patient("p3"))).replace(b'"p2"', b"p2")
     found = split(broken, "application/fhir+ndjson", LIMIT)
     assert (found.kind, [each.problem for each in found.entries]) == ("transaction", [None, "entry_not_json", None])
+    resources = [patient(name) for name in ("p1", "p2", "p3")] * 10
+    sorted_ = json.dumps(
+        {"entry": [{"resource": each} for each in resources], "resourceType": "Bundle", "type": "batch"}
+    )
+    found = split(sorted_.replace('"p2"', "p2", 1).encode(), "application/fhir+ndjson", LIMIT)
+    assert [each.problem for each in found.entries].count(None) == 29
     # a line that is a Bundle and cut off is a line
     cut_off = broken[:-20] + b"\n" + ndjson(patient())
     assert [each.problem for each in split(cut_off, "application/fhir+ndjson", LIMIT).entries] == [

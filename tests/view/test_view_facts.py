@@ -405,6 +405,11 @@ def test_only_what_was_taken_counts_as_exposure(resource_type: str, status: str,
         ({"provision": {"type": "permit"}}, ["none"], False),
         ({"provision": {"type": "permit", "provision": [{"type": "permit"}, {"type": "deny"}]}}, ["opt_out"], True),
         ({"provision": {"type": "permit", "provision": [{"type": "permit"}]}}, ["none"], False),
+        (
+            {"provision": {"type": "permit", "provision": [{"type": "permit", "provision": [{"type": "deny"}]}]}},
+            ["opt_out"],
+            True,
+        ),
         ({"scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", "treatment")}, ["none"], False),
     ],
 )
