@@ -72,7 +72,8 @@ def check_s3(bench: Bench, rule: Rule) -> None:
     assert without_publications(disturbed.found()) == without_publications(expected)
 
 
-@pytest.mark.parametrize("name", ["busy", *(pytest.param(name, marks=SLOW) for name in ("short", "reset", "stall"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", S3_FAULTS)
 def test_an_object_store_whose_answers_fail_now_and_then_changes_nothing(bench, name):
     check_s3(bench, Rule(S3_FAULTS[name], READ, 0.2, most=5))
 
