@@ -18,9 +18,8 @@ from spv_platform.lake.read import Reader
 from spv_platform.lake.stage import StagedFile
 from spv_platform.lake.store import Lake, store_errors
 
-#: A base is rewritten when the tail has reached this share of it: each row is rewritten one time and a third in the
-#: long run, whatever the size of the table.
-_TAIL_SHARE = 0.75
+#: A base is rewritten when the tail is as large: each row is rewritten once in the long run, whatever the table's size.
+_TAIL_SHARE = 1.0
 _LEAST_TAIL_ROWS = 20_000
 _MOST_TAIL_FILES = 500
 #: Rows whose keys are decided at once, and that are written into one file: it takes about two kilobytes a row.

@@ -21,6 +21,9 @@ from spv_platform.lake.store import Kind, Lake, store_errors
 from spv_platform.lake.winners import DECIDED_BY, RULE_COLUMNS, latest, survivors
 
 _ROW = "__row"
+#: So many keys are decided at once for each row that is picked at once: a key takes a tenth of the memory, and for each
+#: part of them all are read.
+_KEYS_PER_ROW = 3
 
 #: What a publication pins of a table: `log` and `current`, versions of the Delta tables (`current` is None or absent
 #: before the first compaction), and `base_seq`, the publication that `current` was made at.
@@ -71,7 +74,7 @@ def merged_in_slices(
     if sum(heights) <= rows_at_once:
         yield merge.whole()
         return
-    parts = ceil(sum(heights) / rows_at_once)
+    parts = ceil(sum(heights) / (rows_at_once * _KEYS_PER_ROW))
     number = reduce(xor, (pl.col(name).hash() for name in spec.key)) % parts
     small = [pl.col(pl.String).cast(pl.Enum(DECIDED_BY))]
     chosen = pl.concat(

@@ -219,8 +219,8 @@ def test_a_file_listed_twice_or_held_by_the_base_counts_once(lake):
         (0, 0, 0, False),
         (19_999, 0, 10, False),
         (20_000, 0, 10, True),
-        (740_000, 1_000_000, 10, False),
-        (750_000, 1_000_000, 10, True),
+        (990_000, 1_000_000, 10, False),
+        (1_000_000, 1_000_000, 10, True),
         (500, 1_000_000, 500, True),
     ],
 )
