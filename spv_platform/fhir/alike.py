@@ -78,13 +78,15 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
     Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
     patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
     """
-    for places in _by_key(versions, [version.entry not in conditional for version in versions]):
-        posts = [place for place in places if parts.entries[versions[place].entry].method == "POST"]
-        urls = {versions[place].full_url or place for place in posts}
-        named = any(versions[place].own_id for place in posts)
-        if len(urls) < 2 and (named or _are_equal(parts, versions, posts)):
+    created = [
+        parts.entries[version.entry].method == "POST" and version.entry not in conditional for version in versions
+    ]
+    for places in _by_key(versions, created):
+        urls = {versions[place].full_url or place for place in places}
+        named = any(versions[place].own_id for place in places)
+        if len(urls) < 2 and (named or _are_equal(parts, versions, places)):
             continue
-        for place in posts:
+        for place in places:
             url = versions[place].full_url if len(urls) > 1 else None
             own = id_of_urn(url) if url else id_of_content(_content(parts, versions[place]))
             versions[place].resource_id = own or versions[place].resource_id

@@ -18,8 +18,8 @@ from spv_platform.fhir.split import RawEntry
 
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
-#: What a PUT is for, also as an address of a server.
 _SERVER = r"(?:/|[A-Za-z][A-Za-z0-9+.\-]*://[^?#]+/)?"
+#: What a PUT is for, also as an address of a server.
 _PUT = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)/({ID})")
 _PUT_BY_SEARCH = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)\?(.+)", re.DOTALL)
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
@@ -120,7 +120,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     put = _PUT.fullmatch(entry.url or "") if entry.method == "PUT" else None
     if put and (put[1] != resource_type or head.id not in (None, put[2])):
         raise refused("request_mismatch")
-    resource_id = head.id or _id_of(entry, resource_type) or id_of_content(raw)
+    resource_id = head.id or (put[2] if put else _id_of(entry, resource_type)) or id_of_content(raw)
     version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
     version.standing, version.own_id = _standing(head), head.id is not None
     meta = head.meta
@@ -206,10 +206,9 @@ def _made_id(digits: str) -> str:
 
 
 def _id_of(entry: RawEntry, resource_type: str) -> str | None:
-    target = _PUT.fullmatch(entry.url or "") if entry.method == "PUT" else None
-    if target is None and (search := condition_of(entry, resource_type)):
+    if search := condition_of(entry, resource_type):
         return id_of_url(search)
-    target = target or _RESTFUL_TAIL.fullmatch(entry.full_url or "")
+    target = _RESTFUL_TAIL.fullmatch(entry.full_url or "")
     if target and target[1] == resource_type:
         return target[2]
     return id_of_urn(entry.full_url)

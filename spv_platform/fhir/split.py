@@ -159,7 +159,7 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
         except _UNREADABLE:
             bundle = None
     if said_lines and (bundle is None or bundle.resource_type != "Bundle"):
-        return _patiently(data, max_entries) if _begins_bundle(data) else _lines(data, max_entries)
+        return _patiently(data, max_entries) if _is_broken_bundle(data) else _lines(data, max_entries)
     if bundle is None:
         return _lines(data, max_entries) if _looks_like_lines(data) else _patiently(data, max_entries)
     _require_bundle(bundle)
@@ -279,7 +279,7 @@ def _repeats(text: bytes) -> bool:
     return repeated
 
 
-def _begins_bundle(data: bytes) -> bool:
+def _is_broken_bundle(data: bytes) -> bool:
     """Whether it is one Bundle by its brackets, broken somewhere inside, and not lines."""
     if b'"Bundle"' not in data[:_NEAR_BYTES] + data[-_NEAR_BYTES:]:
         return False

@@ -73,16 +73,18 @@ def claim(cur: Cursor, batch_id: str, run_id: str, lease_s: float, attempt: int 
         raise LeaseLostError(f"batch {batch_id} attempt {attempt}")
     cur.execute(
         "UPDATE ops.batch SET state = 'claimed', run_id = %s, attempt = attempt + %s, open_from = attempt + %s,"
-        " lease_until = clock_timestamp() + make_interval(secs => %s) WHERE batch_id = %s",
+        " lease_until = clock_timestamp() + make_interval(secs => %s) WHERE batch_id = %s"
+        " RETURNING batch_id, tenant, kind, attempt, run_id",
         (run_id, int(held), int(held), lease_s, batch_id),
     )
+    (claimed,) = cur.fetchall()
     moves.begin_attempt(cur, batch_id, "claimed")
     cur.execute(
         "UPDATE ops.object SET attempt = batch.attempt FROM ops.batch AS batch"
         " WHERE object.batch_id = %s AND batch.batch_id = object.batch_id",
         (batch_id,),
     )
-    return _hold(cur, batch_id, lease_s)
+    return Claim(*claimed)
 
 
 def claim_of_run(cur: Cursor, run_id: str) -> Claim | None:

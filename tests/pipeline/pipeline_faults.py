@@ -96,8 +96,7 @@ class Disturbed:
 
     def found(self) -> dict[str, Any]:
         """All that must be equal to that of an undisturbed run."""
-        told = {event for inbox in self.receiver._inboxes.values() for event in inbox.messages}
-        return {**everything(self.world), **fed(self.world), "told": sorted(told)}
+        return {**everything(self.world), **fed(self.world), "told": told(self.receiver)}
 
 
 def all_the_work(platform: Platform, do: Callable[[Callable[[], object]], object] = lambda step: step()) -> None:
@@ -187,6 +186,11 @@ def persist(platform: Platform, meanwhile: Callable[[], object] = lambda: time.s
         raise AssertionError("the work is never done")
 
     all_the_work(platform, do)
+
+
+def told(receiver: Receiver) -> list[str]:
+    """The distinct ids of the messages that came, to whichever practice."""
+    return sorted({event for inbox in receiver._inboxes.values() for event in inbox.messages})
 
 
 def fed(world: World) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_bundles import at, bundle, patient, result
-from pipeline_faults import all_the_work, fed
+from pipeline_faults import all_the_work, fed, told
 from pipeline_practices import add, go_live, put_trials, visit
 from pipeline_world import TENANT, World, decisions_of, records_of, tables_of
 from test_pipeline_order import DATED, EARLY, File
@@ -102,7 +102,7 @@ def _whole(
         all_the_work(world.platform)
         found = {"tables": tables_of(world), "records": records_of(world), **decisions_of(world), **fed(world)}
         world.platform.mongo.drop_database(database)
-        return found | {"told": sorted(event for inbox in receiver._inboxes.values() for event in inbox.messages)}
+        return found | {"told": told(receiver)}
 
 
 def values(world: World) -> list[float]:
