@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 
 from spv_platform.fhir.identify import id_of_content, id_of_url, id_of_urn
-from spv_platform.fhir.project import Version
 from spv_platform.fhir.references import Identified, base_of
 from spv_platform.fhir.split import Split
+from spv_platform.fhir.version import Version
 
 
 def tell_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:

@@ -4,16 +4,18 @@ One has no identity outside of its container: it comes and goes with it. Its row
 `container#own`, the container's times and its digest.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from spv_platform.fhir.datatypes import Concept
-from spv_platform.fhir.frames import Row
+from spv_platform.fhir.frames import Cells, Codes
 from spv_platform.fhir.kinds import codings_of
+from spv_platform.fhir.lot import Inside, Resource
 from spv_platform.fhir.problems import refused
-from spv_platform.fhir.project import Version
-from spv_platform.fhir.structs import Inside, Resource
+from spv_platform.fhir.version import Version
 from spv_platform.lake.tables import MEDICATION
 
 
@@ -51,28 +53,43 @@ class Part(NamedTuple):
     resource: Resource | None
 
 
-def parts_of(version: Version, text: bytes, resource: Resource | None) -> list[Part]:
-    """The resources inside of one that keeps the contract.
+class Holder(NamedTuple):
+    """What an entry's resource contains.
+
+    Attributes:
+        names: the keys that references inside of it mean, by their text.
+    """
+
+    names: dict[str, str]
+    parts: list[Part]
+
+    @property
+    def texts(self) -> dict[str, bytes]:
+        """JSON text of each part, by key."""
+        return {part.version.name: part.text for part in self.parts}
+
+
+def inside_of(text: bytes) -> list[Inside]:
+    """The resources inside of one that is not read, from its JSON text."""
+    raws = _container_decoder.decode(text).contained if b'"contained"' in text or b"\\" in text else []
+    heads = map(_head_decoder.decode, raws)
+    return [Inside(head.type, head.id, bytes(raw), None) for head, raw in zip(heads, raws, strict=True)]
+
+
+def parts_of(version: Version, inside: list[Inside]) -> Holder:
+    """What is inside of a resource that keeps the contract.
 
     Args:
         version: the container's.
-        text: its JSON text.
-        resource: as `contract.read` gave it; None: it did not.
+        inside: as read.
 
     Raises:
         EntryRefusedError: one is a Bundle, or two have one id.
     """
-    if resource is None:
-        raws = _container_decoder.decode(text).contained if b'"contained"' in text or b"\\" in text else []
-        found = [Inside(head.type, head.id, bytes(raw), None) for raw in raws if (head := _head_decoder.decode(raw))]
-    elif "contained" in resource.names:
-        found = resource.elements[resource.names.index("contained")].value
-    else:
-        return []
-    ids = {each.id for each in found}
+    ids = {each.id for each in inside}
     seen: set[str] = set()
     parts = []
-    for number, (type_, id_, inside, read) in enumerate(found):
+    for number, (type_, id_, text, read) in enumerate(inside):
         if type_ == "Bundle":
             # as one row its entries would be lost
             raise refused("nested_bundle", f"/contained/{number}/resourceType")
@@ -90,31 +107,41 @@ def parts_of(version: Version, text: bytes, resource: Resource | None) -> list[P
             container=version.name,
             profiles=None,
         )
-        parts.append(Part(f"#{id_}" if id_ else None, own, inside, read))
-    return parts
+        parts.append(Part(f"#{id_}" if id_ else None, own, text, read))
+    return Holder({"#": version.name, **{part.name: part.version.name for part in parts if part.name}}, parts)
 
 
-def names_of(version: Version, parts: list[Part]) -> dict[str, str]:
-    """The keys that references inside of a container mean, by their text."""
-    return {"#": version.name, **{part.name: part.version.name for part in parts if part.name}}
-
-
-def with_drug(row: Row, drugs: dict[str, bytes | msgspec.Raw]) -> Row:
-    """A row of table `medication` with the codes of the Medication that it refers to, if it states none itself.
+def add_drugs(
+    columns: dict[int, Cells], candidates: Codes, drugs: Mapping[str, bytes], within: Sequence[Mapping[str, bytes]]
+) -> None:
+    """Give rows of table `medication` the codes of the Medication that they refer to, if they state none themselves.
 
     Args:
-        row: as projected.
+        columns: as projected.
+        candidates: of each row, see `LotReferences`; a drug that is known is one more, so that of equal versions the
+            one counts that came with it.
         drugs: JSON text of the Medications that are known, by key.
+        within: of each row those that its resource contains; empty: none contains any.
     """
-    stated = {column: cell for column, cell in zip(row.columns, row.cells, strict=True) if cell}
-    _, key, _ = stated.get(_DRUG, (None, None, None))
-    text = drugs.get(key or "")
-    if text is None or _CODE in stated or _TEXT in stated:
-        return row
-    code = _drug_decoder.decode(text).code
-    if code is None:
-        return row
-    columns, cells = (*stated, _CODE, _TEXT), (*stated.values(), (codings_of(code),), (code.text,))
-    *systems, candidates = row.systems
-    # so that of equal versions the one counts that came with its drug
-    return Row((*systems, (candidates or 0) + 1), columns, cells)
+    if _DRUG not in columns or not (drugs or within):
+        return
+    references, codes = columns[_DRUG].values, columns[_DRUG].codes
+    stated = [columns[column] for column in (_CODE, _TEXT) if column in columns]
+    found: dict[int, Concept] = {}
+    for row, reference in enumerate(codes.tolist()):
+        _, key, _ = references[reference] or (None, None, None)
+        text = (within[row].get(key or "") if within else None) or drugs.get(key or "")
+        if text is None or any(cells.codes[row] >= 0 and cells.values[cells.codes[row]] for cells in stated):
+            continue
+        if code := _drug_decoder.decode(text).code:
+            found[row] = code
+    if not found:
+        return
+    rows = list(found)
+    candidates[rows] = np.maximum(candidates[rows], 0) + 1
+    own = np.full(len(codes), -1)
+    own[rows] = np.arange(len(rows))
+    codings = Cells([(codings_of(code),) for code in found.values()], own)
+    texts = Cells([(code.text,) for code in found.values()], own)
+    for column, cells in ((_CODE, codings), (_TEXT, texts)):
+        columns[column] = cells.first_of(columns[column]) if column in columns else cells

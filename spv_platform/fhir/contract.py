@@ -11,14 +11,16 @@ that take what is surely valid a hundred times as fast; the models judge the res
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, NoReturn
 
 from spv_platform.fhir.elements import by_name, names_below
+from spv_platform.fhir.lot import Lot, Resource
 from spv_platform.fhir.references import ID
 from spv_platform.fhir.rules import Problem, broken
-from spv_platform.fhir.structs import Resource, Takers
+from spv_platform.fhir.structs import Takers
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -108,13 +110,20 @@ def is_known(resource_type: str) -> bool:
 
 
 def read(resource_type: str, text: bytes) -> Resource | None:
-    """A resource that is surely valid, read: see `structs.Takers.take`. None: ask for the `second_opinion`.
+    """A resource that is surely valid, read: see `read_all`."""
+    return _takers.take(resource_type, text)
+
+
+def read_all(resource_type: str, texts: Sequence[bytes]) -> Iterator[tuple[Lot, list[int]]]:
+    """The resources that are surely valid, read, with their numbers: see `structs.Takers.take_all`.
+
+    Of the others ask for the `second_opinion`.
 
     Args:
-        resource_type: the resource's own resourceType.
-        text: its JSON text; if it has a backslash, without blanks between the tokens.
+        resource_type: the resources' own resourceType.
+        texts: their JSON texts; if one has a backslash, without blanks between the tokens.
     """
-    return _takers.take(resource_type, text)
+    return _takers.take_all(resource_type, texts)
 
 
 def derive(resource_type: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from spv_platform.fhir.structs import Resource
+from spv_platform.fhir.lot import Lot
 
 _FIRST = 10
 _THEN_EACH = 8
@@ -37,28 +37,23 @@ class ElementsSeen:
         """(resource type, dotted path) of every element seen."""
         return {(resource_type, path) for resource_type, found in self._found.items() for path in set().union(*found)}
 
-    def look(self, resource_type: str, text: bytes, resource: Resource | None = None) -> None:
-        """Look at a resource, or pass it over.
+    def look_at(self, lot: Lot) -> None:
+        """Look at some resources of a lot, whose elements FHIR knows."""
+        before = self._counts[lot.type]
+        self._counts[lot.type] += len(lot.texts)
+        for number, count in enumerate(range(before, before + len(lot.texts))):
+            if count < _FIRST or count % _THEN_EACH == 0:
+                self._look(lot, number)
 
-        Args:
-            resource_type: of R4, with elements that FHIR knows.
-            text: its compact JSON.
-            resource: as `contract.read` gave it; None: it did not.
-        """
-        count = self._counts[resource_type]
-        self._counts[resource_type] = count + 1
-        if count >= _FIRST and count % _THEN_EACH:
+    def _look(self, lot: Lot, number: int) -> None:
+        if lot.lenient:
+            self._found[lot.type].add(_paths_of(lot.texts[number], ""))
             return
-        if resource is None:
-            self._found[resource_type].add(_paths_of(text, ""))
-            return
-        paths = [element.paths for element in resource.elements]
-        if None in paths:
-            for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
-                if element.paths is None:
-                    element.paths = _paths_of(part, name) if name != "resourceType" else frozenset()
-            paths = [element.paths for element in resource.elements]
-        self._found[resource_type].update(paths)
+        for name, text, (values, codes) in zip(lot.names, lot.parts[number], lot.columns, strict=True):
+            element = values[codes[number]]
+            if element.paths is None:
+                element.paths = _paths_of(text, name) if name != "resourceType" else frozenset()
+            self._found[lot.type].add(element.paths)
 
 
 def _paths_of(text: bytes, at: str) -> frozenset[str]:

@@ -1,43 +1,77 @@
 """Rows to typed frames: `pl.DataFrame`s with exactly the schema of a table.
 
-Most columns of most rows are absent, so a row comes as its system columns and the few cells that it may have. Cells
-that are the same object are made into a value once. Frames are made by way of Arrow, which takes nested values as
-tuples; polars itself reads them a hundred times slower.
+Rows come as blocks, a column at a time, and each value of a column once with the numbers of the rows that have it: the
+elements of resources say the same again and again, and most columns of most rows are absent. Frames are made by way of
+Arrow, which takes nested values as tuples; polars itself reads them a hundred times slower.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from spv_platform.lake.describe import SYSTEM_COLUMNS, Table
 
-#: Rows of Python values that are held before they become a frame.
+#: Rows that are held as blocks before they become a frame.
 CHUNK_ROWS = 10_000
 
 #: The values of the physical columns of one logical column; None: the row has none.
 Cell = tuple[Any, ...] | None
+#: For each row the number of its value; negative: it has none.
+Codes = npt.NDArray[np.int64]
 
 _ENTRY, _VERSIONED, _TIME = map(list(SYSTEM_COLUMNS).index, ("source_entry", "versioned", "version_time"))
 
 
-class Row(msgspec.Struct, gc=False, eq=False):
-    """A row of a table.
+class Cells(msgspec.Struct, gc=False, eq=False):
+    """One logical column of some rows: the values, and which one each row has."""
+
+    values: Sequence[Cell]
+    codes: Codes
+
+    def first_of(self, other: "Cells") -> "Cells":
+        """These, and where a row has none the other's."""
+        given = np.array([value is not None for value in self.values] + [False])[self.codes]
+        codes = np.where(given, self.codes, np.where(other.codes < 0, -1, other.codes + len(self.values)))
+        return Cells([*self.values, *other.values], codes)
+
+
+class Block(msgspec.Struct, gc=False, eq=False):
+    """Some rows of a table.
 
     Attributes:
-        systems: the values of the system columns.
-        columns: numbers of the logical columns of the cells; of two cells of one column at most one has a value.
-        cells: beside the columns.
+        systems: the values of each system column, by row.
+        columns: by number of the logical column; those without a value may be left out.
+        places: where each row stands among all of its object, whose tables share them.
     """
 
-    systems: tuple[Any, ...]
-    columns: tuple[int, ...]
-    cells: Sequence[Cell]
+    systems: list[Sequence[Any]]
+    columns: dict[int, Cells]
+    places: Codes
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def entries(self) -> Sequence[int]:
+        """The entry of each row."""
+        return self.systems[_ENTRY]
+
+    def only(self, kept: list[int]) -> "Block":
+        """The rows with these numbers."""
+        if len(kept) == len(self):
+            return self
+        return Block(
+            [[values[number] for number in kept] for values in self.systems],
+            {column: Cells(cells.values, cells.codes[kept]) for column, cells in self.columns.items()},
+            self.places[kept],
+        )
 
 
 class TableRows:
@@ -45,110 +79,120 @@ class TableRows:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._rows: list[Row] = []
+        self._blocks: list[Block] = []
+        self._height = 0
+        self._places = 0
         self._frames: list[pl.DataFrame] = []
 
     def __len__(self) -> int:
-        return len(self._rows) + sum(frame.height for frame in self._frames)
+        return self._height + sum(frame.height for frame in self._frames)
 
-    def add(self, row: Row) -> None:
-        """Take a row."""
-        self._rows.append(row)
-        if len(self._rows) >= CHUNK_ROWS:
+    def add(self, block: Block) -> None:
+        """Take rows."""
+        self._blocks.append(block)
+        self._height += len(block)
+        self._places = max(self._places, int(block.places.max(initial=-1)) + 1)
+        if self._height >= CHUNK_ROWS:
             self._flush()
 
     def extend(self, other: "TableRows") -> None:
-        """Take all rows of another, which is not to be used any more."""
-        if other._frames or len(self._rows) + len(other._rows) > CHUNK_ROWS:
+        """Take all rows of another, after these; it is not to be used any more."""
+        if other._frames or self._height + other._height > CHUNK_ROWS:
             self._flush()
         self._frames += other._frames
-        self._rows += other._rows
+        for block in other._blocks:
+            block.places = block.places + self._places
+        self._blocks += other._blocks
+        self._height += other._height
+        self._places += other._places
 
     def keep(self, entries: Set[int]) -> None:
         """Drop the rows of all other entries."""
-        self._rows = [row for row in self._rows if row.systems[_ENTRY] in entries]
+        kept = [[number for number, entry in enumerate(block.entries) if entry in entries] for block in self._blocks]
+        self._blocks = [block.only(numbers) for block, numbers in zip(self._blocks, kept, strict=True) if numbers]
+        self._height = sum(map(len, self._blocks))
         if self._frames:
-            kept = pl.Series(sorted(entries), dtype=pl.Int64).implode()
-            self._frames = [frame.filter(pl.col("source_entry").is_in(kept)) for frame in self._frames]
+            wanted = pl.Series(sorted(entries), dtype=pl.Int64).implode()
+            self._frames = [frame.filter(pl.col("source_entry").is_in(wanted)) for frame in self._frames]
 
     def redate(self, times: Mapping[int, datetime | None]) -> None:
         """Give the rows the times of their entries."""
-        for row in self._rows:
-            systems = list(row.systems)
-            systems[_TIME] = times[systems[_ENTRY]]
-            systems[_VERSIONED] = systems[_TIME] is not None
-            row.systems = tuple(systems)
+        for block in self._blocks:
+            stated = block.systems[_TIME] = [times[entry] for entry in block.entries]
+            block.systems[_VERSIONED] = [time is not None for time in stated]
         if self._frames:
-            stated = pl.DataFrame(
+            told = pl.DataFrame(
                 list(times.items()), {"source_entry": pl.Int64, "version_time": pl.Datetime("us")}, orient="row"
             )
-            time = pl.col("source_entry").replace_strict(stated["source_entry"], stated["version_time"])
+            time = pl.col("source_entry").replace_strict(told["source_entry"], told["version_time"])
             self._frames = [
                 frame.with_columns(version_time=time, versioned=time.is_not_null()) for frame in self._frames
             ]
 
     def sort(self) -> None:
         """Put the rows in the order of their entries."""
-        if self._frames:
-            self._frames = [self.frame().sort("source_entry", maintain_order=True)]
-        else:
-            self._rows.sort(key=lambda row: row.systems[_ENTRY])
+        self._frames = [self.frame().sort("source_entry", maintain_order=True)]
 
     def frame(self) -> pl.DataFrame:
-        """All rows, in the order in which they came."""
+        """All rows, in the order of their places."""
         self._flush()
         if not self._frames:
             return pl.DataFrame(schema=self._table.schema)
         return pl.concat(self._frames)
 
     def _flush(self) -> None:
-        if self._rows:
-            self._frames.append(_frame(self._table, self._rows))
-            self._rows = []
+        if self._height:
+            self._frames.append(_frame(self._table, self._blocks))
+        self._blocks, self._height, self._places = [], 0, 0
 
 
 class _Column:
     """The cells of one logical column: each that is another object once, and which one each row has."""
 
     def __init__(self, height: int) -> None:
-        self._cells: dict[int, Any] = {}
-        self._which = np.full(height, id(None))
+        self._cells: list[tuple[Any, ...]] = []
+        self._numbers: dict[int, int] = {id(None): -1}
+        self._which = np.full(height, -1)
 
-    def put(self, rows: Any, cells: tuple[Cell, ...]) -> None:
-        ids = list(map(id, cells))
-        self._cells.update(zip(ids, cells, strict=True))
-        places = np.array(ids)
-        given = places != id(None)
-        self._which[rows[given]] = places[given]
+    def put(self, rows: Codes, cells: Cells) -> None:
+        numbers = self._numbers
+        for cell in cells.values:
+            if cell is not None and id(cell) not in numbers:
+                numbers[id(cell)] = len(self._cells)
+                self._cells.append(cell)
+        # the last is for the rows that have none
+        own = np.array([*(numbers[id(cell)] for cell in cells.values), -1])
+        self._which[rows] = own[cells.codes]
 
     def arrays(self, kinds: Sequence[Any]) -> list[Any]:
-        self._cells.pop(id(None), None)
-        number = {each: place for place, each in enumerate(self._cells)}
-        number[id(None)] = -1
-        places = np.fromiter(map(number.__getitem__, self._which.tolist()), np.int64, len(self._which))
-        taken = pa.array(places, mask=places < 0)
+        taken = pa.array(self._which, mask=self._which < 0)
         return [
-            pa.array([cell[place] for cell in self._cells.values()], type=kind).take(taken)
-            for place, kind in enumerate(kinds)
+            pa.array([cell[place] for cell in self._cells], type=kind).take(taken) for place, kind in enumerate(kinds)
         ]
 
 
-def _frame(table: Table, rows: list[Row]) -> pl.DataFrame:
-    height = len(rows)
+def _frame(table: Table, blocks: list[Block]) -> pl.DataFrame:
+    places = np.concatenate([block.places for block in blocks])
+    height, order = len(places), np.argsort(places, kind="stable")
+    rank = np.empty(height, np.int64)
+    rank[order] = np.arange(height)
     schema = [(name, _arrow(dtype)) for name, dtype in table.schema.items()]
     kinds = [kind for _, kind in schema]
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        alike[row.columns].append(number)
     found: dict[int, _Column] = {}
-    for columns, numbers in alike.items():
-        places = np.array(numbers)
-        for each, cells in zip(columns, zip(*(rows[number].cells for number in numbers), strict=True), strict=True):
-            if each not in found:
-                found[each] = _Column(height)
-            found[each].put(places, cells)
-    systems = zip(*(row.systems for row in rows), strict=True)
-    arrays = [pa.array(values, type=kind) for values, kind in zip(systems, kinds, strict=False)]
+    begin = 0
+    for block in blocks:
+        rows = rank[begin : begin + len(block)]
+        begin += len(block)
+        for number, cells in block.columns.items():
+            if number not in found:
+                found[number] = _Column(height)
+            found[number].put(rows, cells)
+    systems = zip(*(block.systems for block in blocks), strict=True)
+    ordered = pa.array(order)
+    arrays = [
+        pa.array(list(chain.from_iterable(values)), type=kind).take(ordered)
+        for values, kind in zip(systems, kinds, strict=False)
+    ]
     for number, column in enumerate(table.columns):
         of_column = kinds[len(arrays) : len(arrays) + len(column.physical)]
         if number in found:

@@ -11,10 +11,10 @@ from spv_platform.fhir.contract import is_known
 from spv_platform.fhir.datatypes import Identifier
 from spv_platform.fhir.digest import EMPTY, compact, digest
 from spv_platform.fhir.problems import pointer_of, refused
-from spv_platform.fhir.project import Version
 from spv_platform.fhir.references import ID
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import RawEntry
+from spv_platform.fhir.version import Version
 
 _ID = re.compile(ID)
 _TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")

@@ -5,48 +5,29 @@ costs a neighbour.
 """
 
 import gc
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import chain
 from types import MappingProxyType
 
-import msgspec
 import polars as pl
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
 from spv_platform.fhir.alike import tell_apart, winners_of
-from spv_platform.fhir.contained import Part, names_of, parts_of, with_drug
-from spv_platform.fhir.contract import Problem
-from spv_platform.fhir.digest import compact, digest
-from spv_platform.fhir.elements_seen import ElementsSeen
-from spv_platform.fhir.frames import Row, TableRows
+from spv_platform.fhir.frames import TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
-from spv_platform.fhir.project import Origin, Version, extensions_of, projector_of
-from spv_platform.fhir.references import (
-    SOUGHT_TYPES,
-    EntryReferences,
-    Identified,
-    Known,
-    ObjectReferences,
-    OpenEnd,
-    Resolver,
-)
+from spv_platform.fhir.references import SOUGHT_TYPES, Identified, Known, OpenEnd, Resolver
+from spv_platform.fhir.rows import Check, ObjectRows
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
-from spv_platform.fhir.structs import Resource
-from spv_platform.lake.describe import SYSTEM_COLUMNS
-from spv_platform.lake.tables import MEDICATION, OTHER_RESOURCE, TABLES, table_of
+from spv_platform.fhir.version import Origin, Version
 
-_BACKSLASH = ord("\\")
-_PATIENT = list(SYSTEM_COLUMNS).index("patient_id")
-
-Check = Callable[[str, bytes], list[Problem]]
+#: Entries that are read together.
+_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -208,27 +189,25 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         for version in versions
         if version.resource_type not in SOUGHT_TYPES
     )
-    rows = _Rows(parts, Resolver(names, others), known, origin, check)
+    rows = ObjectRows(parts, Resolver(names, others), known, origin, check)
     projected: list[Version] = []
-    there: set[str] = set()
     repeated = 0
     newest_first = parts.kind == "history"
     # what a drug is has to be known before who got it
-    for version in sorted(versions, key=lambda each: each.resource_type != "Medication"):
-        if version.resource_type != "Medication" and rows.drugs is None:
+    for drugs in (True, False):
+        waiting = [version for version in versions if (version.resource_type == "Medication") is drugs]
+        if not drugs:
             rows.note_drugs(winners_of(projected, newest_first=newest_first)[0])
-        condition = conditions.get(version.entry)
-        if condition in there:
-            repeated += 1
-            continue
-        try:
-            rows.add(version)
-        except EntryRefusedError as error:
-            bad += _set_aside(version.entry, error)
-            continue
-        projected.append(version)
-        if condition:
-            there.add(condition)
+        while waiting:
+            now, later = _first_of_each(waiting, conditions)
+            for begin in range(0, len(now), _AT_ONCE):
+                some = now[begin : begin + _AT_ONCE]
+                refused = rows.add(some)
+                bad += [problem for entry, error in refused.items() for problem in _set_aside(entry, error)]
+                projected += [version for version in some if version.entry not in refused]
+            there = {conditions.get(version.entry) for version in projected}
+            waiting = [version for version in later if conditions[version.entry] not in there]
+            repeated += len(later) - len(waiting)
     projected.sort(key=lambda each: each.entry)
     winners, duplicates = winners_of(projected, newest_first=newest_first)
     superseded = len(projected) - len(winners) - duplicates
@@ -241,7 +220,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         superseded=superseded,
         contained=rows.contained(winners),
         quarantined=sorted(bad, key=lambda problem: (problem.entry, problem.pointer, problem.reason)),
-        references=rows.references(winners),
+        references=_queued(rows.open_ends(winners)),
         paths=rows.seen.paths,
     )
 
@@ -264,123 +243,22 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
     return raw
 
 
-class _Rows:
-    """Collects the rows of one object, table by table, as frames of bounded chunks.
+def _first_of_each(versions: list[Version], conditions: Mapping[int, str]) -> tuple[list[Version], list[Version]]:
+    """Those to take now, and those whose condition an earlier one has."""
+    first: list[Version] = []
+    later: list[Version] = []
+    known: set[str] = set()
+    for version in versions:
+        condition = conditions.get(version.entry)
+        (later if condition in known else first).append(version)
+        if condition:
+            known.add(condition)
+    return first, later
 
-    Attributes:
-        drugs: JSON text of the object's Medications, by key; None until `note_drugs`.
-    """
 
-    drugs: dict[str, bytes | msgspec.Raw] | None = None
-
-    def __init__(self, parts: Split, resolver: Resolver, known: Known, origin: Origin, check: Check) -> None:
-        self._entries = parts.entries
-        self._references = ObjectReferences(resolver, known)
-        self._origin = origin
-        self._check = check
-        self._rows: dict[str, TableRows] = {}
-        self._of_type: dict[str, TableRows] = {}
-        self.seen = ElementsSeen()
-        self._open_ends: dict[int, list[OpenEnd]] = {}
-        self._contained: dict[int, int] = {}
-
-    def note_drugs(self, medications: list[Version]) -> None:
-        """Remember the Medications that count, to which the rows of further entries may refer."""
-        alive = [version for version in medications if not version.deleted]
-        self.drugs = {version.name: self._entries[version.entry].content or b"" for version in alive}
-
-    def add(self, version: Version) -> None:
-        """Check and project one version; tombstones are written at the end, when their time is settled.
-
-        Raises:
-            EntryRefusedError: it breaks the contract.
-        """
-        if version.deleted:
-            return
-        text = bytes(self._entries[version.entry].content or b"")
-        resource = None
-        if _BACKSLASH not in text:
-            resource = contract.read(version.resource_type, text)
-        if resource is None:
-            text = compact(text)
-            resource = contract.read(version.resource_type, text)
-        if resource is None and (problems := self._check(version.resource_type, text)):
-            raise EntryRefusedError(problems)
-        version.digest = digest(text, narrated=resource is None or "text" in resource.names)
-        parts = parts_of(version, text, resource) if resource is None or "contained" in resource.names else []
-        resolve = self._references.of(version.full_url, names_of(version, parts) if parts else {})
-        row = self._row(version, text, resource, resolve, parts)
-        inside = []
-        for part in parts:
-            read = part.resource or contract.read(part.version.resource_type, part.text)
-            inside.append(self._row(part.version, part.text, read, resolve, parts, row.systems[_PATIENT]))
-        self._append(version.resource_type, row)
-        for part, each in zip(parts, inside, strict=True):
-            self._append(part.version.resource_type, each)
-        if parts:
-            self._contained[version.entry] = len(parts)
-        if version.resource_type not in contract.BY_SHAPE:
-            self.seen.look(version.resource_type, text, resource)
-        if resolve.open_ends:
-            self._open_ends[version.entry] = resolve.open_ends
-
-    def _row(
-        self,
-        version: Version,
-        text: bytes,
-        resource: Resource | None,
-        resolve: EntryReferences,
-        parts: list[Part],
-        patient_id: str | None = None,
-    ) -> Row:
-        projector = projector_of(version.resource_type)
-        read = resource or projector.read(text)
-        row = projector.row(version, read, extensions_of(text, resource), self._origin, resolve, patient_id)
-        if projector.table is MEDICATION:
-            within = {part.version.name: part.text for part in parts}
-            row = with_drug(row, {**(self.drugs or {}), **within} if within else self.drugs or {})
-        return row
-
-    def contained(self, winners: list[Version]) -> int:
-        """How many rows are of resources inside of the winning ones."""
-        return sum(self._contained.get(version.entry, 0) for version in winners)
-
-    def kept(self, winners: list[Version], *, redated: bool) -> dict[str, TableRows]:
-        """The rows of the winning versions, by table, in the order of their entries.
-
-        Args:
-            winners: the versions.
-            redated: whether some have another time by now than when their rows were made.
-        """
-        tombstones = [version for version in winners if version.deleted]
-        for version in tombstones:
-            projector = projector_of(version.resource_type)
-            self._append(version.resource_type, projector.tombstone(version, self._origin))
-        late = {table_of(version.resource_type).name for version in tombstones}
-        for name in late | ({OTHER_RESOURCE.name} & self._rows.keys() if self.drugs else set()):
-            self._rows[name].sort()
-        if sum(map(len, self._rows.values())) > len(winners) + self.contained(winners):
-            entries = {version.entry for version in winners}
-            for rows in self._rows.values():
-                rows.keep(entries)
-        if redated:
-            times = {version.entry: version.version_time for version in winners}
-            for rows in self._rows.values():
-                rows.redate(times)
-        return {table.name: self._rows[table.name] for table in TABLES if self._rows.get(table.name)}
-
-    def references(self, winners: list[Version]) -> list[QueuedReference]:
-        """The open ends of the winning versions, counted."""
-        counts = Counter(chain.from_iterable(self._open_ends.get(version.entry, ()) for version in winners))
-        ordered = sorted(counts.items(), key=lambda item: (item[0][0] or "", *item[0][1:]))
-        return [QueuedReference(target, text, how, count) for (target, text, how), count in ordered]
-
-    def _append(self, resource_type: str, row: Row) -> None:
-        rows = self._of_type.get(resource_type)
-        if rows is None:
-            table = table_of(resource_type)
-            rows = self._of_type[resource_type] = self._rows.setdefault(table.name, TableRows(table))
-        rows.add(row)
+def _queued(ends: Mapping[OpenEnd, int]) -> list[QueuedReference]:
+    ordered = sorted(ends.items(), key=lambda item: (item[0][0] or "", *item[0][1:]))
+    return [QueuedReference(target, text, how, count) for (target, text, how), count in ordered]
 
 
 def _bundle_time(parts: Split) -> datetime | None:

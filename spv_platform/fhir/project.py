@@ -5,88 +5,30 @@ fill it. A resource comes read by `structs`, or is read here, leniently; the row
 is kept with it, so elements that come again cost little; only what references mean is asked anew in each object.
 """
 
-import json
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from spv_platform.fhir import contract
-from spv_platform.fhir.frames import Cell, Row
+from spv_platform.fhir.frames import Cell, Cells
 from spv_platform.fhir.kinds import CONVERT, RESOLVING, Convert, worded_codings
+from spv_platform.fhir.lot import Lot, Resource, Taken
 from spv_platform.fhir.paths import Getter, Step, getter_of, lenient, reaches, steps_of, struct_of
 from spv_platform.fhir.problems import pointer_of, refused
-from spv_platform.fhir.references import SOUGHT_TYPES, EntryReferences
-from spv_platform.fhir.structs import Resource, Taken
-from spv_platform.lake.describe import MODIFIER, Table
+from spv_platform.fhir.references import EntryReferences, LotReferences
+from spv_platform.fhir.version import Version
+from spv_platform.lake.describe import Table
 from spv_platform.lake.tables import table_of
-
-#: Reads a number as its text, so that no number is out of range.
-_any_decoder = msgspec.json.Decoder(float_hook=str)
-
-#: Of ASCII: no writer escapes one, but it may stand in the name of an extension.
-_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
-_EXTENSIONS = ("extension", "modifierExtension")
-_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 #: Combinations of elements whose plans are remembered of one table.
 _MOST_PLANS = 5_000
 
-#: What extensions say, see `extensions_of`.
-Extensions = tuple[list[str] | None, list[tuple[str, str]] | None]
-
 #: By type of resource; those of one table have one.
 _projectors: dict[str, "Projector"] = {}
-
-
-class Version(msgspec.Struct, gc=False):
-    """One resource version, as far as it is known before projection.
-
-    Attributes:
-        entry: number in its object.
-        digest: of its content (`fhir.digest`); empty until that is read.
-        version_time: what the source stated, naive UTC; None: nothing.
-        container: `Type/id` of the resource that holds it; None: it is an entry's own.
-        standing: by its status, before others of the same time.
-        own_id: whether the resource says its id itself.
-    """
-
-    entry: int
-    resource_type: str
-    resource_id: str
-    digest: str = ""
-    full_url: str | None = None
-    deleted: bool = False
-    version_time: datetime | None = None
-    version_id: str | None = None
-    container: str | None = None
-    profiles: list[str] | None = None
-    standing: int = 0
-    own_id: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """(type, id)."""
-        return (self.resource_type, self.resource_id)
-
-    @property
-    def name(self) -> str:
-        """`Type/id`, as references say it."""
-        return f"{self.resource_type}/{self.resource_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What all rows of one object share."""
-
-    source: str
-    source_object: str
-    landing_seq: int
-    batch_id: str
 
 
 class _Way(NamedTuple):
@@ -191,6 +133,20 @@ class _Maker:
             made.whom = _Whom(references, _points_inward(references))
         return made
 
+    def make_all(self, values: list[Taken]) -> tuple[list[_Made], list[int]]:
+        """The cells of each value; those that are not what FHIR says, by number, have none."""
+        found, wrong = [], []
+        for number, taken in enumerate(values):
+            made = taken.made
+            if made is None or made.maker is not self:
+                try:
+                    made = taken.made = self.make(taken.value)
+                except _WrongValueError:
+                    made = _Made(self, (None,) * self.height)
+                    wrong.append(number)
+            found.append(made)
+        return found, wrong
+
 
 class _Part(NamedTuple):
     """An element of a type that its table needs: the numbers of the columns that it may fill, and how."""
@@ -203,16 +159,14 @@ class _Plan(NamedTuple):
     """How resources of one type with the same elements become rows.
 
     Attributes:
-        parts: places of the elements that are needed, and their makers.
-        columns: of all parts together.
-        rivals: places in `columns` that are of one column, the first alternative first.
-        whom: place of the element that says whom it is about; None: none does.
+        parts: places of the elements that are needed, and how they fill their columns.
+        rivals: by columns that several parts may fill: which of them, the first alternative first.
+        whom: the part that says whom it is about; None: none does.
         of_patient: whether the type has such an element.
     """
 
-    parts: list[tuple[int, _Maker]]
-    columns: tuple[int, ...]
-    rivals: list[list[int]]
+    parts: list[tuple[int, _Part]]
+    rivals: dict[int, list[int]]
     whom: int | None
     of_patient: bool
 
@@ -223,6 +177,60 @@ class _Type(NamedTuple):
     ways: list[_Way]
     whom: list[str]
     parts: dict[str, _Part]
+
+
+class MadeLot(NamedTuple):
+    """What the elements of a lot come to.
+
+    Attributes:
+        parts: of each part of the plan, beside the values of its element.
+        wrong: resources with an element that is not of the type that FHIR gives it, by number: its JSON pointer.
+    """
+
+    lot: Lot
+    plan: _Plan
+    parts: list[list[_Made]]
+    wrong: dict[int, str]
+
+    def columns(self, references: LotReferences) -> dict[int, Cells]:
+        """The described columns, by number; those without a value are left out.
+
+        Args:
+            references: resolves those that stand in the resources, and counts what leads out.
+        """
+        found: defaultdict[int, dict[int, Cells]] = defaultdict(dict)
+        for number, ((place, part), mades) in enumerate(zip(self.plan.parts, self.parts, strict=True)):
+            codes = self.lot.columns[place].codes
+            made: Sequence[tuple[Cell, ...]] = [each.cells for each in mades]
+            if any(each.asks for each in mades):
+                answers, codes = references.answer([each if each.asks else None for each in mades], codes)
+                made = [*map(_answered, answers, made), *answers[len(made) :]]
+            for column, values in zip(part.columns, zip(*made, strict=True), strict=True):
+                if any(values):
+                    found[column][number] = Cells(values, codes)
+        for column, rivals in self.plan.rivals.items():
+            there = [found[column][number] for number in rivals if number in found[column]]
+            found[column] = {0: reduce(Cells.first_of, there)} if there else {}
+        return {column: cells for column, given in found.items() for cells in given.values()}
+
+    def patients(
+        self, versions: Sequence[Version], references: LotReferences, otherwise: Sequence[str | None]
+    ) -> Sequence[str | None]:
+        """Whom each resource is about; if it could say so and does not, what is said otherwise."""
+        if self.lot.type == "Patient":
+            return [version.resource_id for version in versions]
+        if not self.plan.of_patient:
+            return [None] * len(versions)
+        if self.plan.whom is None:
+            return otherwise
+        place, _ = self.plan.parts[self.plan.whom]
+        asked = [made.whom for made in self.parts[self.plan.whom]]
+        answers, codes = references.answer(asked, self.lot.columns[place].codes)
+        return [answers[code] or other for code, other in zip(codes.tolist(), otherwise, strict=True)]
+
+
+def _answered(answer: tuple[Cell, ...] | None, made: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    return made if answer is None else answer
 
 
 class Projector:
@@ -258,56 +266,18 @@ class Projector:
         }
         return Resource(tuple(found), [], list(found.values()))
 
-    def row(
-        self,
-        version: Version,
-        resource: Resource,
-        extensions: Extensions,
-        origin: Origin,
-        resolve: EntryReferences,
-        patient_id: str | None = None,
-    ) -> Row:
-        """The row of one resource.
-
-        Args:
-            version: what is known of it.
-            resource: as `contract.read` gave it, or `read`.
-            extensions: what its extensions say.
-            origin: where it comes from.
-            resolve: resolves the references that stand in it, and counts candidates.
-            patient_id: whom it is about if it could say so and does not.
-
-        Raises:
-            EntryRefusedError: an element is not of the type that FHIR gives it.
-        """
-        plan = self._plans.get((version.resource_type, resource.names))
-        if plan is None:
-            plan = self._plan(version.resource_type, resource.names)
-        elements = resource.elements
-        cells: list[Cell] = []
-        try:
-            for place, maker in plan.parts:
-                element = elements[place]
-                made = element.made
-                if made is None or made.maker is not maker:
-                    made = element.made = maker.make(element.value)
-                cells += resolve.answer(made) if made.asks else made.cells
-        except _WrongValueError:
-            raise refused("invalid_resource", _first_wrong(plan, elements)) from None
-        for rivals in plan.rivals:
-            for place in [place for place in rivals if cells[place] is not None][1:]:
-                cells[place] = None
-        about = None
-        if version.resource_type == "Patient":
-            about = version.resource_id
-        elif plan.of_patient:
-            about = (resolve.answer(elements[plan.whom].made.whom) if plan.whom is not None else None) or patient_id
-        return Row(_system(version, origin, about, extensions, resolve.candidates), plan.columns, cells)
-
-    def tombstone(self, version: Version, origin: Origin) -> Row:
-        """The row of a deleted resource: every described column is null."""
-        patient_id = version.resource_id if version.resource_type == "Patient" else None
-        return Row(_system(version, origin, patient_id, (None, None), None), (), ())
+    def made(self, lot: Lot) -> MadeLot:
+        """What the elements of a lot come to, as far as the columns need them."""
+        plan = self._plans.get((lot.type, lot.names)) or self._plan(lot.type, lot.names)
+        parts: list[list[_Made]] = []
+        wrong: dict[int, str] = {}
+        for place, part in plan.parts:
+            values, codes = lot.columns[place]
+            made, bad = part.maker.make_all(values)
+            parts.append(made)
+            for number in np.flatnonzero(np.isin(codes, bad)).tolist() if bad else ():
+                wrong[number] = _first_wrong(plan, lot.resource(number).elements)
+        return MadeLot(lot, plan, parts, wrong)
 
     def _plan(self, resource_type: str, names: tuple[str, ...]) -> _Plan:
         if resource_type not in self._types:
@@ -316,17 +286,15 @@ class Projector:
             self._plans.clear()
         ways, whom, needed = self._types[resource_type]
         parts = [(names.index(name), part) for name, part in needed.items() if name in names]
-        places = [(column, names[place]) for place, part in parts for column in part.columns]
-        rivals = []
-        for column, number in Counter(column for column, _ in places).items():
-            if number > 1:
-                alternatives = dict.fromkeys((way.column, way.element) for way in ways if way.column == column)
-                rivals.append([places.index(each) for each in alternatives if each in places])
+        there = [names[place] for place, _ in parts]
+        alternatives: defaultdict[int, dict[int, None]] = defaultdict(dict)
+        for way in ways:
+            if way.element in there:
+                alternatives[way.column][there.index(way.element)] = None
         plan = self._plans[resource_type, names] = _Plan(
-            [(place, part.maker) for place, part in parts],
-            tuple(column for column, _ in places),
-            rivals,
-            next((names.index(name) for name in whom if name in names), None),
+            parts,
+            {column: list(some) for column, some in alternatives.items() if len(some) > 1},
+            next((there.index(name) for name in whom if name in there), None),
             bool(whom),
         )
         return plan
@@ -383,100 +351,22 @@ def projector_of(resource_type: str) -> Projector:
     return projector
 
 
-def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
-    """What the extensions of a resource say, at any depth; None when there is nothing.
-
-    Args:
-        text: its JSON text.
-        resource: as `contract.read` gave it; None: it did not.
-
-    Returns:
-        Every url, sorted, with repetitions; the elements that are absent for a reason: JSON pointer and reason, sorted.
-    """
-    if b'xtension":[' not in text and not (b"\\" in text and _ESCAPED_LETTER.search(text)):
-        return None, None
-    urls: list[str] = []
-    absent: list[tuple[str, str]] = []
-    if resource is None:
-        _collect(_read_any(text), "", urls, absent)
-    else:
-        for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
-            if element.extensions is None:
-                element.extensions = [], []
-                if name in _EXTENSIONS or b'xtension":[' in part:
-                    _collect({name: _read_any(part)}, "", *element.extensions)
-            urls += element.extensions[0]
-            absent += element.extensions[1]
-    return sorted(urls) or None, sorted(absent) or None
-
-
-def _read_any(text: bytes) -> Any:
-    try:
-        return _any_decoder.decode(text)
-    except msgspec.ValidationError:  # a whole number of more digits than Python reads
-        return json.loads(text, parse_int=str, parse_float=str)
-
-
-def _system(
-    version: Version,
-    origin: Origin,
-    patient_id: str | None,
-    extensions: Extensions,
-    candidates: int | None,
-) -> tuple[Any, ...]:
-    return (
-        origin.source,
-        version.resource_type,
-        version.resource_id,
-        patient_id,
-        version.deleted,
-        version.version_time is not None,
-        version.version_time,
-        version.version_id,
-        version.digest,
-        version.profiles,
-        *extensions,
-        origin.source_object,
-        version.entry,
-        version.container,
-        version.full_url if version.resource_type in SOUGHT_TYPES else None,
-        origin.landing_seq,
-        origin.batch_id,
-        candidates,
-    )
-
-
-def _first_wrong(plan: _Plan, elements: list[Taken]) -> str:
+def _first_wrong(plan: _Plan, elements: Sequence[Taken]) -> str:
     """JSON pointer of the wrong value of the first column that has one."""
     wrong: list[tuple[int, str]] = []
-    before = 0
-    for place, maker in plan.parts:
+    for place, part in plan.parts:
         try:
-            before += len(maker.make(elements[place].value).cells)
+            part.maker.make(elements[place].value)
         except _WrongValueError as error:
-            wrong.append((plan.columns[before + error.place], error.pointer))
-            before += maker.height
+            wrong.append((part.columns[error.place], error.pointer))
     return min(wrong)[1]
 
 
 def _points_inward(references: list[Any]) -> bool:
-    return any((getattr(each, "reference", None) or "").startswith("#") for each in references)
+    """Whether a reference, or an address, begins with `#`."""
+    texts = (each if isinstance(each, str) else getattr(each, "reference", None) for each in references)
+    return any((text or "").startswith("#") for text in texts)
 
 
 def _pointer(steps: Iterable[Step]) -> str:
     return "".join(f"/{step.element}" for step in steps)
-
-
-def _collect(value: Any, at: str, urls: list[str], absent: list[tuple[str, str]]) -> None:
-    if isinstance(value, list):
-        for number, part in enumerate(value):
-            _collect(part, f"{at}/{number}", urls, absent)
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            if name in _EXTENSIONS and isinstance(part, list):
-                for one in part:
-                    if isinstance(one, dict) and isinstance(url := one.get("url"), str):
-                        urls.append(url if name == "extension" else f"{MODIFIER}{url}")
-                        if url == _ABSENT and isinstance(reason := one.get("valueCode"), str):
-                            absent.append((at, reason))
-            _collect(part, f"{at}/{name.removeprefix('_')}", urls, absent)

@@ -27,8 +27,10 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
+import numpy as np
 
 from spv_platform.fhir.datatypes import Identifier, Reference
+from spv_platform.fhir.frames import Codes
 
 #: The ways that leave something to look up outside of the object.
 OPEN_ENDS = frozenset({"conditional", "logical", "absolute", "unresolved"})
@@ -204,8 +206,11 @@ class Question(Protocol):
 
 class _Answer(msgspec.Struct, gc=False, eq=False):
     value: Any
-    open_ends: Sequence[OpenEnd]
-    candidates: int | None
+    open_ends: Sequence[OpenEnd] = ()
+    candidates: int | None = None
+
+
+_NO_ANSWER = _Answer(None)
 
 
 class ObjectReferences:
@@ -220,12 +225,74 @@ class ObjectReferences:
         self.resolver, self.known = resolver, known
         self._answers: dict[str, dict[Question, _Answer]] = {}
 
-    def of(self, full_url: str | None, inside: Mapping[str, str] = _NOTHING) -> "EntryReferences":
-        """The references of the entry with this fullUrl, see `EntryReferences`."""
-        answers = self._answers.setdefault(base_of(full_url), {})
-        if len(answers) >= _MOST_ANSWERS:
-            answers.clear()
-        return EntryReferences(self, full_url, inside, answers)
+    def answers(self, questions: Sequence[Question | None], full_url: str | None) -> list[_Answer]:
+        """The answers to the questions of entries with a fullUrl of this base; those that point inward are put off."""
+        known = self._answers.setdefault(base_of(full_url), {})
+        if len(known) >= _MOST_ANSWERS:
+            known.clear()
+        found = []
+        for question in questions:
+            if question is None or question.inward:
+                found.append(_NO_ANSWER)
+                continue
+            answer = known.get(question)
+            if answer is None:
+                answer = known[question] = self.answer(question, full_url, _NOTHING)
+            found.append(answer)
+        return found
+
+    def answer(self, question: Question, full_url: str | None, inside: Mapping[str, str]) -> _Answer:
+        """The answer to a question of one entry.
+
+        Args:
+            question: what depends on its references.
+            full_url: of the entry.
+            inside: the keys of the resources that it contains, by `#id`; its own by `#`.
+        """
+        asked = EntryReferences(self, full_url, inside)
+        return _Answer(question.ask(asked), asked.open_ends, asked.candidates)
+
+
+class LotReferences:
+    """Resolves the references of several entries whose fullUrls have one base, and remembers what leads out.
+
+    Args:
+        of: the references of their object.
+        full_urls: of the entries.
+        inside: what each contains, see `ObjectReferences.answer`; empty: none contains anything.
+
+    Attributes:
+        open_ends: of each question: what leads out, by answer, and which answer each entry has.
+        candidates: of each entry, how many resources the caller knows that they could mean; negative: none leads out.
+    """
+
+    def __init__(
+        self, of: ObjectReferences, full_urls: Sequence[str | None], inside: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        self.open_ends: list[tuple[list[Sequence[OpenEnd]], Codes]] = []
+        self.candidates = np.full(len(full_urls), -1)
+        self._of, self._full_urls, self._inside = of, full_urls, inside
+
+    def answer(self, questions: Sequence[Question | None], codes: Codes) -> tuple[list[Any], Codes]:
+        """The answers, None where nothing is asked, and which one each entry has.
+
+        Args:
+            questions: each once.
+            codes: which one each entry asks.
+        """
+        answers = self._of.answers(questions, self._full_urls[0])
+        if inward := [number for number, question in enumerate(questions) if question and question.inward]:
+            codes = codes.copy()
+            for entry in np.flatnonzero(np.isin(codes, inward)).tolist():
+                question, inside = questions[codes[entry]], self._inside[entry] if self._inside else _NOTHING
+                codes[entry] = len(answers)
+                if question:
+                    answers.append(self._of.answer(question, self._full_urls[entry], inside))
+        if any(answer.candidates is not None for answer in answers):
+            known = np.array([-1 if answer.candidates is None else answer.candidates for answer in answers])[codes]
+            self.candidates = np.where(known < 0, self.candidates, np.maximum(self.candidates, 0) + known)
+            self.open_ends.append(([answer.open_ends for answer in answers], codes))
+        return [answer.value for answer in answers], codes
 
 
 class EntryReferences(msgspec.Struct, gc=False, eq=False):
@@ -235,7 +302,6 @@ class EntryReferences(msgspec.Struct, gc=False, eq=False):
         of: the references of the object.
         full_url: of the entry.
         inside: the keys of the resources that the entry contains, by `#id`; its own by `#`.
-        answers: those that entries with a fullUrl of the same base had.
         open_ends: (type if said, target or text, how) of each; one that is asked for twice is there twice.
         candidates: how many resources the caller knows that they could mean; None: none leads out.
     """
@@ -243,24 +309,8 @@ class EntryReferences(msgspec.Struct, gc=False, eq=False):
     of: ObjectReferences
     full_url: str | None
     inside: Mapping[str, str]
-    answers: dict[Question, _Answer]
     open_ends: list[OpenEnd] = []
     candidates: int | None = None
-
-    def answer(self, question: Question) -> Any:
-        """The answer to a question: found out once, and counted each time."""
-        answer = self.answers.get(question) or self._find_out(question)
-        if answer.candidates is not None:
-            self.open_ends += answer.open_ends
-            self.candidates = (self.candidates or 0) + answer.candidates
-        return answer.value
-
-    def _find_out(self, question: Question) -> _Answer:
-        asked = EntryReferences(self.of, self.full_url, self.inside, self.answers)
-        answer = _Answer(question.ask(asked), asked.open_ends, asked.candidates)
-        if not question.inward:
-            self.answers[question] = answer
-        return answer
 
     def __call__(self, reference: Reference) -> Resolved | None:
         """Resolve one reference; see `Resolver.resolve`."""

@@ -11,16 +11,19 @@ Types"), and what of JSON a struct does not see. What does not: problems and the
 import re
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from operator import attrgetter, getitem
+from operator import attrgetter
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from spv_platform.fhir.elements import Element, elements_of
+from spv_platform.fhir.lot import Elements, Inside, Lot, Resource, Taken, coded
 from spv_platform.fhir.paths import attribute_of
 
 #: The days that every month has come first: nearly all are of them.
@@ -88,7 +91,6 @@ _MOST_REMEMBERED = 8 * 2**20
 #: Combinations of elements that are remembered of one type.
 _MOST_SHAPES = 2_000
 _MOST_OF_ID = 64
-_AN_ID = b'"id"'
 _OF_ID = b"-." + (string.ascii_letters + string.digits).encode()
 
 _encode = msgspec.json.Encoder().encode
@@ -104,39 +106,6 @@ class _Named(msgspec.Struct):
 _named = msgspec.json.Decoder(_Named).decode
 
 
-class Taken(msgspec.Struct, gc=False, eq=False):
-    """One element as read.
-
-    Attributes:
-        value: absent elements in it are None; of `contained` a list of `Inside`.
-        made: what a projection came to for it, see `project`; None: it was not asked.
-        extensions: what its extensions say, see `project`; None: it was not asked.
-        paths: see `elements_seen`; None: it was not asked.
-    """
-
-    value: Any
-    made: Any = None
-    extensions: Any = None
-    paths: Any = None
-
-
-class Resource(msgspec.Struct, gc=False, eq=False):
-    """A resource as read: its elements' names, their JSON texts (none if it was not taken here), what they hold."""
-
-    names: tuple[str, ...]
-    texts: list[bytes]
-    elements: list[Taken]
-
-
-class Inside(NamedTuple):
-    """A contained resource: its type, its id, its JSON text, itself if it was read."""
-
-    type: str
-    id: str | None
-    text: bytes
-    resource: Resource | None
-
-
 class Takers:
     """Readers by resource type, each derived when it is first asked for.
 
@@ -150,40 +119,52 @@ class Takers:
         self._contained = _Known(lambda _: self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found))
 
     def take(self, resource_type: str, text: bytes) -> Resource | None:
-        """A resource that is surely valid, read. None: nothing is said of it.
+        """One resource that is surely valid, read; see `take_all`."""
+        taken = next(self.take_all(resource_type, [text]), None)
+        return taken[0].resource(0) if taken else None
+
+    def take_all(self, resource_type: str, texts: Sequence[bytes]) -> Iterator[tuple[Lot, list[int]]]:
+        """The resources that are surely valid, read, in lots, with their numbers. Of others nothing is said.
 
         What is taken has no blanks between its tokens, unless it has a backslash.
 
         Args:
-            resource_type: the resource's own resourceType.
-            text: its JSON text, nested less deep than `structure.MAX_DEPTH`; if it has a backslash, without blanks
-                between the tokens.
+            resource_type: the resources' own resourceType.
+            texts: their JSON texts, each nested less deep than `structure.MAX_DEPTH`; if one has a backslash, without
+                blanks between the tokens.
         """
         type_ = self._types.get(resource_type) or self._derive(resource_type)
         if type_ is None:
-            return None
-        try:
-            found = _elements(text)
-            names = tuple(found)
-            shape = type_.shapes.get(names)
+            return
+        found: dict[tuple[str, ...], tuple[_Shape, list[int], list[list[bytes]]]] = {}
+        for number, text in enumerate(texts):
+            try:
+                elements = _elements(text)
+            except ValueError:
+                continue
+            names = tuple(elements)
+            shape = type_.shape_of(names)
             if shape is None:
-                shape = type_.shape_of(names)
-            texts = list(map(bytes, found.values()))
-            if shape.frame + sum(map(len, texts)) != len(text):
-                return None  # a name that comes twice or is escaped, or blanks
-            if shape.id is not None:
-                if texts[shape.id].translate(None, _OF_ID) != b'""' or not 2 < len(texts[shape.id]) <= _MOST_OF_ID + 2:
-                    return None
-                texts[shape.id] = _AN_ID  # none comes twice, and no column has it
-            return Resource(names, texts, list(map(getitem, shape.known, texts)))
-        except (ValueError, KeyError):
-            return None
+                continue
+            parts = list(map(bytes, elements.values()))
+            # else a name that comes twice or is escaped, or blanks
+            if shape.frame + sum(map(len, parts)) == len(text):
+                _, numbers, alike = found.setdefault(names, (shape, [], []))
+                numbers.append(number)
+                alike.append(parts)
+        for names, (shape, numbers, alike) in found.items():
+            columns, taken = _columns(shape, alike)
+            lot = Lot(resource_type, names, [texts[number] for number in numbers], alike, columns)
+            if taken.all():
+                yield lot, numbers
+            elif kept := np.flatnonzero(taken).tolist():
+                yield lot.only(kept), [numbers[each] for each in kept]
 
     def derive(self, resource_type: str) -> None:
         """Derive now what would be derived when it is first needed, of a type that has a model."""
         type_ = self._types.get(resource_type) or self._derive(resource_type)
         for known in type_.known.values() if type_ else ():
-            if isinstance(known, _Known):
+            if known is not None:
                 known.reader(True)
 
     def _derive(self, resource_type: str) -> "_Type | None":
@@ -213,40 +194,77 @@ class Takers:
 
 
 class _Known(dict[bytes, Taken]):
-    """The texts of one element that were taken. Others are read when they are asked for; ValueError: not taken.
+    """The texts of one element that were taken.
 
     Args:
         reader: gives what reads plain texts (True), or any.
         write: writes again what was read.
+        listed: gives what reads many texts in a list; None: they are read one by one.
     """
 
     spent = 0
     everywhere: ClassVar[list["_Known"]] = []
 
     def __init__(
-        self, reader: Callable[[bool], Callable[[bytes], Any]], write: Callable[[Any], bytes] = _encode
+        self,
+        reader: Callable[[bool], Callable[[bytes], Any]],
+        write: Callable[[Any], bytes] = _encode,
+        listed: Callable[[bool], Callable[[bytes], list[Any]]] | None = None,
     ) -> None:
         self.reader, self._write = cache(reader), write
+        self._listed = cache(listed) if listed else None
         self.everywhere.append(self)
 
-    def __missing__(self, text: bytes) -> Taken:
+    def read(self, texts: list[bytes]) -> list[Taken | None]:
+        """What texts come to, each of which is there once; None: it is not taken."""
+        found: list[Taken | None] = list(map(self.get, texts))
+        if None not in found:
+            return found
+        new = [text for text, taken in zip(texts, found, strict=True) if taken is None]
+        values = (len(new) > 1 and self._read_listed(new)) or [self._read(text) for text in new]
+        read = dict(zip(new, values, strict=True))
+        self._remember(read)
+        return [taken or read[text] for text, taken in zip(texts, found, strict=True)]
+
+    def _read_listed(self, texts: list[bytes]) -> list[Taken | None] | None:
+        """The same for new texts, at a fraction of the time; None: one of them is to be looked at by itself."""
+        joined = b"[" + b",".join(texts) + b"]"
+        if self._listed is None or b"{}" in joined or _BACKSLASH_CODE in joined or not joined.isascii():
+            return None
+        try:
+            values = self._listed(_is_plain(joined))(joined)
+        except ValueError:
+            return None
+        written = list(map(self._write, values))
+        if list(map(len, written)) != list(map(len, texts)):
+            return None
+        if b"".join(written).count(_END_OF_NAME) != joined.count(_END_OF_NAME):
+            return None
+        return list(map(Taken, values))
+
+    def _read(self, text: bytes) -> Taken | None:
         escaped = _BACKSLASH_CODE in text  # to look for a number is many times faster than for bytes
         strange = escaped or not text.isascii()
         if b"{}" in text or (escaped and _HIDING.search(text)) or (strange and _BLANK.search(text)):
-            raise ValueError
-        value = self.reader(not strange and _is_plain(text))(text)
+            return None
+        try:
+            value = self.reader(not strange and _is_plain(text))(text)
+        except ValueError:
+            return None
         if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
-            raise ValueError
-        taken = Taken(value)
-        if len(text) > _LONGEST_REMEMBERED:
-            return taken
-        _Known.spent += len(text)
-        if _Known.spent > _MOST_REMEMBERED:
-            for each in self.everywhere:
-                each.clear()
-            _Known.spent = len(text)
-        self[text] = taken
-        return taken
+            return None
+        return Taken(value)
+
+    def _remember(self, read: dict[bytes, Taken | None]) -> None:
+        for text, taken in read.items():
+            if taken is None or len(text) > _LONGEST_REMEMBERED:
+                continue
+            _Known.spent += len(text)
+            if _Known.spent > _MOST_REMEMBERED:
+                for each in self.everywhere:
+                    each.clear()
+                _Known.spent = len(text)
+            self[text] = taken
 
 
 def _is_plain(text: bytes) -> bool:
@@ -277,7 +295,10 @@ def _known_of(element: Element) -> _Known:
         def reader(plain: bool) -> Callable[[bytes], Any]:
             return _number if number else msgspec.json.Decoder(_resolved(_kind(element, plain=plain))).decode
 
-        _shared[alike] = _Known(reader)
+        def listed(plain: bool) -> Callable[[bytes], list[Any]]:
+            return msgspec.json.Decoder(list[_resolved(_kind(element, plain=plain))]).decode  # type: ignore[misc]
+
+        _shared[alike] = _Known(reader, listed=None if number else listed)
     return _shared[alike]
 
 
@@ -290,14 +311,12 @@ class _Shape(NamedTuple):
     """What elements a resource has, in their order.
 
     Attributes:
-        known: what is known of each.
+        known: what is known of each; None: it is the id, of which none comes twice and which no column has.
         frame: the bytes that are not their values.
-        id: place of the id; None: it has none.
     """
 
-    known: tuple[dict[bytes, Taken], ...]
+    known: tuple["_Known | None", ...]
     frame: int
-    id: int | None
 
 
 class _Type:
@@ -305,37 +324,59 @@ class _Type:
 
     def __init__(self, name: str, model: Any, inside: _Known) -> None:
         elements = _read_of(model)
-        self.known: dict[str, dict[bytes, Taken]] = {each.name: _known_of(each) for each in elements}
-        self.known["resourceType"] = {b'"%b"' % name.encode(): Taken(None)}
+        self.known: dict[str, _Known | None] = {each.name: _known_of(each) for each in elements}
+        self.known["resourceType"] = _Known(lambda _: msgspec.json.Decoder(Literal[name]).decode)
         if "contained" in self.known:
             self.known["contained"] = inside
-        self.known["id"] = {_AN_ID: Taken(None)}
+        self.known["id"] = None
         self._required = {"resourceType", *(each.name for each in elements if each.required)}
         self._choices = [(frozenset(members), least) for members, least in _choices_of(model)]
-        self.shapes: dict[tuple[str, ...], _Shape] = {}
+        self.shapes: dict[tuple[str, ...], _Shape | None] = {}
 
-    def shape_of(self, names: tuple[str, ...]) -> _Shape:
-        """The shape of these elements.
-
-        Raises:
-            ValueError: a resource that has them is not surely valid.
-        """
+    def shape_of(self, names: tuple[str, ...]) -> _Shape | None:
+        """The shape of these elements; None: a resource that has them is not surely valid."""
+        if names in self.shapes:
+            return self.shapes[names]
         present = set(names)
         chosen = {name.removeprefix("_") for name in names}
-        if not (
+        valid = (
             present <= self.known.keys()
             and present >= self._required
             and all(least <= len(members & present) for members, least in self._choices)
             and all(len(members & chosen) <= 1 for members, _ in self._choices)
-        ):
-            raise ValueError
+        )
         if len(self.shapes) >= _MOST_SHAPES:
             self.shapes.clear()
-        frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
-        shape = self.shapes[names] = _Shape(
-            tuple(self.known[name] for name in names), frame, names.index("id") if "id" in present else None
-        )
+        shape = None
+        if valid:
+            frame = len("{}") + sum(len(f'"{name}":,') for name in names) - len(",")
+            shape = _Shape(tuple(self.known[name] for name in names), frame)
+        self.shapes[names] = shape
         return shape
+
+
+def _columns(shape: _Shape, resources: Sequence[Sequence[bytes]]) -> tuple[list[Elements], npt.NDArray[np.bool]]:
+    """The elements of resources of one shape, and which of these are surely valid."""
+    taken = np.ones(len(resources), bool)
+    columns = []
+    for known, texts in zip(shape.known, zip(*resources, strict=True), strict=True):
+        if known is None:
+            if not _are_ids(texts):
+                taken &= [_are_ids([text]) for text in texts]
+            columns.append(Elements([Taken(None)], np.zeros(len(texts), np.int64)))
+            continue
+        once, codes = coded(texts)
+        values = known.read(once)
+        if refused := [number for number, value in enumerate(values) if value is None]:
+            taken &= ~np.isin(codes, refused)
+        columns.append(Elements([value or Taken(None) for value in values], codes))
+    return columns, taken
+
+
+def _are_ids(texts: Sequence[bytes]) -> bool:
+    longest, shortest = max(map(len, texts)), min(map(len, texts))
+    signs = b"".join(texts).translate(None, _OF_ID)
+    return len('""') < shortest and longest <= _MOST_OF_ID + len('""') and signs == b'""' * len(texts)
 
 
 def _number(text: bytes) -> msgspec.Raw:

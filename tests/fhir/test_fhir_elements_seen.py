@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spv_platform.fhir.elements_seen import ElementsSeen
+from spv_platform.fhir.lot import Lot
 
 LEAVES = st.one_of(st.booleans(), st.integers(0, 9), st.text(alphabet='a{}[]":,\\é', max_size=6))
 RESOURCES = st.dictionaries(
@@ -30,9 +31,13 @@ def paths(value, at=""):
 
 
 def seen(*resources):
+    texts = [json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode() for resource in resources]
+    return seen_in(*texts)
+
+
+def seen_in(*texts):
     elements = ElementsSeen()
-    for resource in resources:
-        elements.look("Basic", json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode())
+    elements.look_at(Lot("Basic", (), texts, [()] * len(texts), []))
     return elements.paths
 
 
@@ -48,13 +53,8 @@ def test_of_many_resources_of_a_type_each_so_many_are_looked_at():
 
 
 def test_a_number_beyond_any_float_is_an_element_like_any_other():
-    elements = ElementsSeen()
-    elements.look("Basic", b'{"a":{"b":1e400},"c":-1E999}')
-    assert elements.paths == {("Basic", "a"), ("Basic", "a.b"), ("Basic", "c")}
+    assert seen_in(b'{"a":{"b":1e400},"c":-1E999}') == {("Basic", "a"), ("Basic", "a.b"), ("Basic", "c")}
 
 
 def test_a_resource_that_cannot_be_read_for_its_elements_is_passed_over():
-    elements = ElementsSeen()
-    elements.look("Basic", b'{"a":{"d":' + b"1" * 5000 + b"}}")
-    elements.look("Basic", b'{"e":1}')
-    assert elements.paths == {("Basic", "e")}
+    assert seen_in(b'{"a":{"d":' + b"1" * 5000 + b"}}", b'{"e":1}') == {("Basic", "e")}

@@ -1,9 +1,10 @@
 import ast
 import json
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
+import numpy as np
 import pytest
 from fhir_samples import bundle, entry, observation, parse, patient, quick, reasons, rows
 from hypothesis import given
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from spv_platform.fhir import frames
 from spv_platform.fhir.digest import compact
-from spv_platform.fhir.frames import Row, TableRows
+from spv_platform.fhir.extensions import extensions_of
+from spv_platform.fhir.frames import Block, Cells, TableRows
 from spv_platform.fhir.paths import getter_of, steps_of, struct_of
-from spv_platform.fhir.project import extensions_of
 from spv_platform.lake.describe import SYSTEM_COLUMNS, Column, Table
 from spv_platform.lake.tables import TABLES
 
@@ -32,7 +33,7 @@ def row(resource: dict[str, Any], table: str) -> dict[str, Any]:
 def test_every_table_compiles_and_gives_exactly_its_schema() -> None:
     for table in TABLES:
         rows = TableRows(table)
-        rows.add(Row(SYSTEM, (), ()))
+        rows.add(Block(SYSTEM, {}, np.array([0])))
         frame = rows.frame()
         assert dict(frame.schema) == table.schema
 
@@ -445,7 +446,7 @@ def test_a_getter_walks_lists_in_order_and_skips_nulls() -> None:
 
 
 TEXTS = Table("t", ("X",), "", (Column("a", "a", "string", ""), Column("b", "b", "strings", "")), "")
-SYSTEM = (None,) * len(SYSTEM_COLUMNS)
+SYSTEM = [[None]] * len(SYSTEM_COLUMNS)
 
 
 @quick
@@ -460,8 +461,37 @@ def test_frames_hold_exactly_the_values_of_their_rows(values: list[tuple[Any, ..
         patch.setattr(frames, "CHUNK_ROWS", chunk)
         cell = cache(lambda text: ast.literal_eval(text))  # equal cells are one object
         for number, row in enumerate(values):
-            cells = tuple(None if value is None else cell(repr((value,))) for value in row)
-            (first if number < cut else second).add(Row(SYSTEM, (0, 1), cells))
+            cells = [Cells([None if value is None else cell(repr((value,)))], np.array([0])) for value in row]
+            (first if number < cut else second).add(Block(SYSTEM, dict(enumerate(cells)), np.array([number])))
         first.extend(second)
     assert len(first) == len(values)
     assert first.frame().select("a", "b").rows() == values
+
+
+@quick
+@given(st.permutations(range(8)), st.lists(st.integers(-1, 2), min_size=8, max_size=8), st.integers(1, 8))
+def test_rows_stand_in_the_order_of_their_places_however_they_come(
+    places: list[int], codes: list[int], cut: int
+) -> None:
+    rows = TableRows(TEXTS)
+    values = [(text,) for text in "xyz"]
+    for some in (slice(0, cut), slice(cut, None)):
+        height = len(places[some])
+        systems = [[None] * height for _ in SYSTEM_COLUMNS]
+        rows.add(Block(systems, {0: Cells(values, np.array(codes[some], int))}, np.array(places[some], int)))
+    expected = [None if code < 0 else "xyz"[code] for _, code in sorted(zip(places, codes, strict=True))]
+    assert rows.frame()["a"].to_list() == expected
+
+
+@quick
+@given(st.lists(st.tuples(*[st.none() | st.integers()] * 3), min_size=1))
+def test_of_several_columns_each_row_has_the_first_that_it_has(given_: list[tuple[int | None, ...]]) -> None:
+    columns = []
+    for values in zip(*given_, strict=True):
+        there = [(value,) if value is not None else None for value in values]
+        columns.append(
+            Cells([*there, None], np.array([len(there) if each is None else n for n, each in enumerate(there)]))
+        )
+    found = reduce(Cells.first_of, columns)
+    made = [None if code < 0 else found.values[code] for code in found.codes.tolist()]
+    assert made == [next(((value,) for value in row if value is not None), None) for row in given_]

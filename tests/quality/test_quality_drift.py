@@ -1,11 +1,13 @@
 from typing import Any
 
+import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spv_platform.fhir.elements_seen import ElementsSeen
-from spv_platform.fhir.frames import Row, TableRows
+from spv_platform.fhir.frames import Block, Cells, TableRows
+from spv_platform.fhir.lot import Lot
 from spv_platform.lake.describe import SYSTEM_COLUMNS
 from spv_platform.lake.tables import CONDITION, OBSERVATION, TABLES
 from spv_platform.quality.drift import COLUMNS, elements, vocabulary
@@ -15,9 +17,9 @@ CODED = [("urn:a", "1", None), (None, "2", None), ("urn:b", None, None)]
 
 def row(table: Any, **values: Any) -> Any:
     given_ = {"source": "emr", "resource_type": table.resource_types[0], **values}
-    systems = tuple(given_.get(name) for name in SYSTEM_COLUMNS)
+    systems = [[given_.get(name)] for name in SYSTEM_COLUMNS]
     cells = [tuple(given_.get(name) for name in column.physical) for column in table.columns]
-    return Row(systems, tuple(range(len(cells))), cells)
+    return Block(systems, {number: Cells([each], np.array([0])) for number, each in enumerate(cells)}, np.array([0]))
 
 
 def content(table: Any, *rows: Any) -> set[tuple[str, ...]]:
@@ -63,9 +65,8 @@ def test_rows_without_content_and_no_rows_give_none() -> None:
 
 def test_elements_are_paths_without_values_or_numbers() -> None:
     seen = ElementsSeen()
-    seen.look(
-        "Patient", b'{"resourceType":"Patient","name":[{"given":["A","B"]},{"text":"a \\"x\\": b"}],"active":true}'
-    )
+    text = b'{"resourceType":"Patient","name":[{"given":["A","B"]},{"text":"a \\"x\\": b"}],"active":true}'
+    seen.look_at(Lot("Patient", (), [text], [()], []))
     assert seen.paths == {("Patient", path) for path in ("name", "name.given", "name.text", "active")}
     assert elements("emr", seen.paths).columns == COLUMNS
 
@@ -74,6 +75,6 @@ def test_elements_are_paths_without_values_or_numbers() -> None:
 @given(st.lists(st.sampled_from(["active", "gender", "birthDate"]), min_size=1, max_size=30))
 def test_the_first_ten_of_a_type_are_all_looked_at(names: list[str]) -> None:
     seen = ElementsSeen()
-    for name in names:
-        seen.look("Patient", f'{{"resourceType":"Patient","{name}":"x"}}'.encode())
+    texts = [f'{{"resourceType":"Patient","{name}":"x"}}'.encode() for name in names]
+    seen.look_at(Lot("Patient", (), texts, [()] * len(texts), []))
     assert {("Patient", name) for name in names[:10]} <= seen.paths <= {("Patient", name) for name in names}
