@@ -5,6 +5,7 @@ Of several resources each gets an id of its own; of several versions one wins.
 
 from collections.abc import Container
 from datetime import datetime
+from operator import attrgetter
 
 import msgspec
 
@@ -12,6 +13,8 @@ from spv_platform.fhir.identify import id_of_content, id_of_url, id_of_urn
 from spv_platform.fhir.references import Identified, base_of
 from spv_platform.fhir.split import Split
 from spv_platform.fhir.version import Version
+
+_key = attrgetter("resource_type", "resource_id")
 
 
 def tell_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
@@ -23,9 +26,13 @@ def tell_apart(parts: Split, versions: list[Version], names: list[Identified], c
         names: beside the versions.
         conditional: entries that name their resource by a search.
     """
-    if len({version.key for version in versions}) < len(versions):
+    if not _are_distinct(versions):
         _separate(parts, versions, names, conditional)
         _set_apart(parts, versions, names, conditional)
+
+
+def _are_distinct(versions: list[Version]) -> bool:
+    return len(set(map(_key, versions))) == len(versions)
 
 
 def winners_of(versions: list[Version], *, newest_first: bool) -> tuple[list[Version], int]:
@@ -37,7 +44,7 @@ def winners_of(versions: list[Version], *, newest_first: bool) -> tuple[list[Ver
     version, at its first entry, with the latest time. A deletion without a time wins over versions that have one if it
     comes after the best of them.
     """
-    if len({version.key for version in versions}) == len(versions):
+    if _are_distinct(versions):
         return versions, 0
     distinct: dict[tuple[str, str], dict[tuple[str, bool], Version]] = {}
     duplicates = 0

@@ -1,19 +1,19 @@
 """Which elements the resources of an object have, as a sample tells: the paths, never a value.
 
-Of each type the first resources of an object are looked at, and then each so many. A path is that of FHIR, so it names
+Of each lot the first resources are looked at, and then each so many. A path is that of FHIR, so it names
 nobody: what FHIR does not know has been refused.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 import msgspec
 
 from spv_platform.fhir.lot import Lot
 
-_FIRST = 10
-_THEN_EACH = 8
+FIRST = 2
+THEN_EACH = 16
 #: A string that is a value is passed over: braces and quotes in it are no structure.
 _STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?!:)|("\w+":|[{}])')
 _NO_STRUCTURE = bytes(set(range(256)) - set(b'{}":'))
@@ -30,7 +30,6 @@ class ElementsSeen:
 
     def __init__(self) -> None:
         self._found: defaultdict[str, set[frozenset[str]]] = defaultdict(set)
-        self._counts: Counter[str] = Counter()
 
     @property
     def paths(self) -> set[tuple[str, str]]:
@@ -39,21 +38,21 @@ class ElementsSeen:
 
     def look_at(self, lot: Lot) -> None:
         """Look at some resources of a lot, whose elements FHIR knows."""
-        before = self._counts[lot.type]
-        self._counts[lot.type] += len(lot.texts)
-        for number, count in enumerate(range(before, before + len(lot.texts))):
-            if count < _FIRST or count % _THEN_EACH == 0:
-                self._look(lot, number)
-
-    def _look(self, lot: Lot, number: int) -> None:
+        numbers = range(len(lot.texts))
+        sample = [*numbers[:FIRST], *numbers[FIRST + THEN_EACH - 1 :: THEN_EACH]]
+        found = self._found[lot.type]
         if lot.lenient:
-            self._found[lot.type].add(_paths_of(lot.texts[number], ""))
+            found.update(_paths_of(lot.texts[number], "") for number in sample)
             return
-        for name, text, (values, codes) in zip(lot.names, lot.parts[number], lot.columns, strict=True):
-            element = values[codes[number]]
-            if element.paths is None:
-                element.paths = _paths_of(text, name) if name != "resourceType" else frozenset()
-            self._found[lot.type].add(element.paths)
+        found.add(frozenset(lot.names) - {"resourceType"})
+        for place, (name, (values, codes)) in enumerate(zip(lot.names, lot.columns, strict=True)):
+            if not lot.parts[0][place].startswith((b"{", b"[")):
+                continue
+            for code, number in dict(zip(codes[sample].tolist(), sample, strict=True)).items():
+                element = values[code]
+                if element.paths is None:
+                    element.paths = _paths_of(lot.parts[number][place], name)
+                found.add(element.paths)
 
 
 def _paths_of(text: bytes, at: str) -> frozenset[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from spv_platform.fhir.lot import Lot, Resource
+from spv_platform.fhir.lot import NO_EXTENSIONS, Lot, Resource
+from spv_platform.fhir.structs import EXTENSIONS
 from spv_platform.lake.describe import MODIFIER
 
 #: Reads a number as its text, so that no number is out of range.
@@ -15,20 +16,20 @@ _any_decoder = msgspec.json.Decoder(float_hook=str)
 #: Of ASCII: no writer escapes one, but it may stand in the name of an extension.
 _ESCAPED_LETTER = re.compile(rb"\\u00[67]")
 _BACKSLASH = ord("\\")
-_EXTENSIONS = ("extension", "modifierExtension")
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 #: What extensions say, see `extensions_of`.
 Extensions = tuple[list[str] | None, list[tuple[str, str]] | None]
-NO_EXTENSIONS: Extensions = (None, None)
+NOTHING_SAID: Extensions = (None, None)
 
 
 def extensions_in(lot: Lot) -> list[Extensions]:
     """What the extensions of each resource of a lot say, see `extensions_of`."""
-    return [
-        extensions_of(text, None if lot.lenient else lot.resource(number)) if _may_have_some(text) else NO_EXTENSIONS
-        for number, text in enumerate(lot.texts)
-    ]
+    if lot.lenient:
+        return [extensions_of(text) for text in lot.texts]
+    if all(value.extensions is NO_EXTENSIONS for column in lot.columns for value in column.values):
+        return [NOTHING_SAID] * len(lot.texts)
+    return [extensions_of(text, lot.resource(number)) for number, text in enumerate(lot.texts)]
 
 
 def _may_have_some(text: bytes) -> bool:
@@ -46,7 +47,7 @@ def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
         Every url, sorted, with repetitions; the elements that are absent for a reason: JSON pointer and reason, sorted.
     """
     if not _may_have_some(text):
-        return NO_EXTENSIONS
+        return NOTHING_SAID
     urls: list[str] = []
     absent: list[tuple[str, str]] = []
     if resource is None:
@@ -55,7 +56,7 @@ def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
         for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
             if element.extensions is None:
                 element.extensions = [], []
-                if name in _EXTENSIONS or b'xtension":[' in part:
+                if name in EXTENSIONS or b'xtension":[' in part:
                     _collect({name: _read_any(part)}, "", *element.extensions)
             urls += element.extensions[0]
             absent += element.extensions[1]
@@ -75,7 +76,7 @@ def _collect(value: Any, at: str, urls: list[str], absent: list[tuple[str, str]]
             _collect(part, f"{at}/{number}", urls, absent)
     elif isinstance(value, dict):
         for name, part in value.items():
-            if name in _EXTENSIONS and isinstance(part, list):
+            if name in EXTENSIONS and isinstance(part, list):
                 for one in part:
                     if isinstance(one, dict) and isinstance(url := one.get("url"), str):
                         urls.append(url if name == "extension" else f"{MODIFIER}{url}")

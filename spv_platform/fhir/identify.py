@@ -28,6 +28,9 @@ _URN = re.compile(rf"urn:(?:uuid|oid):({ID})")
 _DELETED = re.compile(rf"(?:.*/)?([A-Z][A-Za-z]+)/({ID})(?:/_history/{ID})?")
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Meta(msgspec.Struct, gc=False, rename="camel"):
     version_id: str | None = None
     last_updated: str | None = None
@@ -38,8 +41,8 @@ class _Head(msgspec.Struct, gc=False, rename="camel"):
     resource_type: str | None = None
     id: str | None = None
     meta: _Meta | None = None
-    status: msgspec.Raw = msgspec.Raw()
-    verification_status: msgspec.Raw = msgspec.Raw()
+    status: msgspec.Raw = _ABSENT
+    verification_status: msgspec.Raw = _ABSENT
 
 
 class _Identified(msgspec.Struct, gc=False):
@@ -146,9 +149,9 @@ def _holds_bundle(raw: bytes | msgspec.Raw) -> bool:
 
 
 def _standing(head: _Head) -> int:
-    if b'"entered-in-error"' in bytes(head.verification_status):
+    if head.verification_status is not _ABSENT and b'"entered-in-error"' in bytes(head.verification_status):
         return _STANDING[b'"entered-in-error"']
-    return _STANDING.get(bytes(head.status), 0)
+    return _STANDING.get(bytes(head.status), 0) if head.status is not _ABSENT else 0
 
 
 def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:

@@ -17,19 +17,23 @@ from spv_platform.fhir.frames import Codes
 T = TypeVar("T", bound=Hashable)
 
 
+#: What extensions say where there are none.
+NO_EXTENSIONS: tuple[list[str], list[tuple[str, str]]] = ([], [])
+
+
 class Taken(msgspec.Struct, gc=False, eq=False):
     """One element as read.
 
     Attributes:
         value: absent elements in it are None; of `contained` a list of `Inside`.
+        extensions: what its extensions say, see `extensions`; None: it was not asked.
         made: what a projection came to for it, see `project`; None: it was not asked.
-        extensions: what its extensions say, see `project`; None: it was not asked.
         paths: see `elements_seen`; None: it was not asked.
     """
 
     value: Any
+    extensions: tuple[list[str], list[tuple[str, str]]] | None = None
     made: Any = None
-    extensions: Any = None
     paths: Any = None
 
 

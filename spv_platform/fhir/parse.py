@@ -176,10 +176,10 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
                     # to the server there is such a resource already, and this name means it
                     version.resource_id = first.resource_id
                     name = first._replace(full_url=version.full_url, identifiers=())
-            names.append(name)
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
             continue
+        names.append(name)
         versions.append(version)
     tell_apart(parts, versions, names, conditions.keys())
     others = (
@@ -245,6 +245,8 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
 
 def _first_of_each(versions: list[Version], conditions: Mapping[int, str]) -> tuple[list[Version], list[Version]]:
     """Those to take now, and those whose condition an earlier one has."""
+    if not conditions:
+        return versions, []
     first: list[Version] = []
     later: list[Version] = []
     known: set[str] = set()

@@ -21,7 +21,7 @@ unresolved a urn that no entry has, or nothing that FHIR calls a reference      
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
@@ -96,26 +96,33 @@ class Resolver:
         others: those of other types, with theirs; gone through when one is first asked for by an identifier.
     """
 
-    def __init__(self, entries: Iterable[Identified], others: Iterable[Identified] = ()) -> None:
-        self._by_url: dict[str, str | None] = {}  # None: of several entries
-        self._named: dict[str, int] = {}  # by key: 2 if an entry has no fullUrl, 1 if one says Type/id, 0 if none does
+    def __init__(self, entries: Sequence[Identified], others: Iterable[Identified] = ()) -> None:
+        self._entries, self._others = entries, others
+        self._by_url: dict[str, Identified | None] = {entry.full_url: entry for entry in entries if entry.full_url}
+        for entry in entries if len(self._by_url) < len(entries) else ():
+            known = self._by_url.get(entry.full_url or "")
+            if known and known.key != entry.key:
+                # two entries under one fullUrl: which is meant cannot be said
+                self._by_url[known.full_url or ""] = None
         self._by_target: dict[tuple[str, str], set[str]] = {}
-        self._ambiguous: set[str] = set()
         for entry in entries:
-            key, url = entry.key, entry.full_url
-            named = 2
-            if url:
-                known = self._by_url.setdefault(url, key)
-                if known != key:
-                    # two entries under one fullUrl: which is meant cannot be said
-                    self._by_url[url] = None
-                named = int(url.endswith(f"/{key}"))
-            if entry.shared_key:
-                self._ambiguous.add(entry.shared_key)
-            self._note_targets(entry)
-            self._named[key] = max(self._named.get(key, 0), named)
-        self._others = others
+            if entry.identifiers:
+                self._note_targets(entry)
+        self._ambiguous = {entry.shared_key for entry in entries if entry.shared_key}
         self._answers: dict[tuple[str, str], Resolved] = {}
+
+    @cached_property
+    def _named(self) -> dict[str, int]:
+        """By key: 2 if an entry has no fullUrl, 1 if one says Type/id, 0 if none does."""
+        found: dict[str, int] = {}
+        for entry in self._entries:
+            named = int(entry.full_url.endswith(f"/{entry.key}")) if entry.full_url else 2
+            found[entry.key] = max(found.get(entry.key, 0), named)
+        return found
+
+    def _key_of(self, url: str) -> str | None:
+        entry = self._by_url.get(url)
+        return entry.key if entry else None
 
     def _note_targets(self, entry: Identified) -> None:
         for target in entry.identifiers:
@@ -161,7 +168,7 @@ class Resolver:
         if text.startswith("#"):
             return None, "contained"
         if text.startswith("urn:"):
-            key = self._by_url.get(text)
+            key = self._key_of(text)
             return key, "urn" if key else "ambiguous" if text in self._by_url else "unresolved"
         if _SCHEME.match(text):
             return self._find_absolute(text, base)
@@ -172,7 +179,7 @@ class Resolver:
             return None, "unresolved"
         key = literal["key"]
         if base and base + key in self._by_url:
-            under_base = self._by_url[base + key]
+            under_base = self._key_of(base + key)
             return under_base, "relative" if under_base else "ambiguous"
         if key in self._ambiguous:
             return None, "ambiguous"
@@ -181,7 +188,7 @@ class Resolver:
     def _find_absolute(self, text: str, base: str) -> tuple[str | None, str]:
         restful = _RESTFUL.fullmatch(text)
         url = restful["base"] + restful["key"] if restful else text
-        key = self._by_url.get(url) or self._by_url.get(text)
+        key = self._key_of(url) or self._key_of(text)
         if key:
             return key, "full_url"
         if url in self._by_url or text in self._by_url:

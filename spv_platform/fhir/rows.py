@@ -11,7 +11,7 @@ from spv_platform.fhir import contract
 from spv_platform.fhir.contained import Holder, add_drugs, inside_of, parts_of
 from spv_platform.fhir.digest import compact, digest
 from spv_platform.fhir.elements_seen import ElementsSeen
-from spv_platform.fhir.extensions import NO_EXTENSIONS, extensions_in
+from spv_platform.fhir.extensions import NOTHING_SAID, extensions_in
 from spv_platform.fhir.frames import Block, Codes, TableRows
 from spv_platform.fhir.lot import Lot, Resource, lot_of
 from spv_platform.fhir.problems import EntryRefusedError, refused
@@ -188,7 +188,7 @@ class ObjectRows:
             if version.deleted:
                 table = table_of(version.resource_type)
                 patient = version.resource_id if version.resource_type == "Patient" else None
-                systems = systems_of([version], self._origin, [patient], [NO_EXTENSIONS], [None])
+                systems = systems_of([version], self._origin, [patient], [NOTHING_SAID], [None])
                 self._rows_of(table).add(Block(systems, {}, np.array([self._next_place])))
                 self._next_place += 1
                 late.add(table.name)

@@ -5,34 +5,39 @@ What belongs here: the outer shape of the content and its limits. What does not:
 
 import json
 from dataclasses import dataclass
+from itertools import repeat
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from spv_platform.errors import PermanentError
-from spv_platform.fhir.structure import scan_entries, too_deep
+from spv_platform.fhir.structure import MAX_DEPTH, scan_entries, too_deep
 
 #: Bundle types whose entries carry resources (or deletes).
 BUNDLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history", "message", "document"})
 
 _NDJSON_TYPES = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
 _BOM = b"\xef\xbb\xbf"
+_OBJECT = ord("{")
+#: The bit in which `[` differs from `{`.
+_ARRAY_OR_OBJECT = ord("{") ^ ord("[")
 #: The fast reader counts entries only after it has read them all. A Bundle with more objects than this many times the
 #: limit is split by the patient reader, which stops at the limit.
 _OBJECTS_PER_ENTRY = 64
 
 
-class _Request(msgspec.Struct, gc=False):
+class _Request(msgspec.Struct, gc=False, omit_defaults=True):
     method: str | None = None
     url: str | None = None
     if_none_exist: str | None = msgspec.field(default=None, name="ifNoneExist")
 
 
-class _Response(msgspec.Struct, gc=False):
+class _Response(msgspec.Struct, gc=False, omit_defaults=True):
     last_modified: str | None = msgspec.field(default=None, name="lastModified")
 
 
-class _Entry(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     full_url: str | None = msgspec.field(default=None, name="fullUrl")
     resource: msgspec.Raw = msgspec.Raw()
     request: _Request | None = None
@@ -46,7 +51,7 @@ class _Entry(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     search: msgspec.Raw = msgspec.Raw()
 
 
-class _Typed(msgspec.Struct):
+class _Typed(msgspec.Struct, omit_defaults=True):
     resource_type: str | None = msgspec.field(default=None, name="resourceType")
 
 
@@ -81,6 +86,7 @@ class _Shell(_Around):
     entry: list[msgspec.Raw] | None = None
 
 
+_encode = msgspec.json.Encoder().encode
 _bundle_decoder = msgspec.json.Decoder(_Bundle)
 _shell_decoder = msgspec.json.Decoder(_Shell)
 _typed_decoder = msgspec.json.Decoder(_Typed)
@@ -153,7 +159,8 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
         return _array(data, max_entries)
     said_lines = content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES
     bundle = None
-    if data.count(b"{") <= max_entries * _OBJECTS_PER_ENTRY:
+    most_objects = max_entries * _OBJECTS_PER_ENTRY
+    if len(data) <= most_objects or data.count(b"{") <= most_objects:
         try:
             bundle = _bundle_decoder.decode(data)
         except _UNREADABLE:
@@ -168,11 +175,13 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
     entries = bundle.entry or []
     if len(entries) > max_entries:
         raise PermanentError("too_many_entries", f"entry {max_entries}")
-    return Split(bundle.type or "", bundle.timestamp, [_of_entry(i, entry) for i, entry in enumerate(entries)])
+    return Split(bundle.type or "", bundle.timestamp, _of_entries(data, entries))
 
 
 def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
     """Whether nothing was lost because its name comes twice, by what is around resources."""
+    if len(_encode(bundle)) == len(data):
+        return True
     start, place, found, around = pa.py_buffer(data).address, 0, 0, []
     for entry in bundle.entry or ():
         if size := len(memoryview(entry.resource)):
@@ -184,7 +193,7 @@ def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
     entries = bundle.entry or ()
     requests = [entry.request for entry in entries if entry.request]
     responses = [entry.response for entry in entries if entry.response]
-    links = [bytes(each.link) for each in (bundle, *entries)]
+    links = [bytes(each.link) for each in (bundle, *entries)] if b'"link"' in text else []
     counts = {
         b'"resource"': found,
         b'"fullUrl"': sum(entry.full_url is not None for entry in entries),
@@ -206,13 +215,38 @@ def _require_bundle(header: _Header) -> None:
         raise PermanentError("unsupported_bundle_type")
 
 
-def _of_entry(index: int, entry: _Entry) -> RawEntry:
+def _of_entries(data: bytes, entries: list[_Entry]) -> list[RawEntry]:
+    sound = _are_sound(data, [entry.resource for entry in entries]) if data.isascii() and entries else repeat(False)
+    return [_of_entry(i, entry, sound=each) for i, (entry, each) in enumerate(zip(entries, sound, strict=False))]
+
+
+def _are_sound(data: bytes, resources: list[msgspec.Raw]) -> list[bool]:
+    """Which resources are surely without a problem: objects with few brackets.
+
+    Args:
+        data: ASCII.
+        resources: parts of it.
+    """
+    signs = np.frombuffer(data, np.uint8)
+    sizes = np.array([len(memoryview(resource)) for resource in resources])
+    begins = np.array([pa.py_buffer(resource).address for resource in resources]) - pa.py_buffer(data).address
+    begins[sizes == 0] = 0
+    brackets = np.flatnonzero((signs | _ARRAY_OR_OBJECT) == _OBJECT)
+    within = np.searchsorted(brackets, begins + sizes) - np.searchsorted(brackets, begins)
+    sound: list[bool] = ((sizes > 0) & (within <= MAX_DEPTH) & (signs[begins] == _OBJECT)).tolist()
+    return sound
+
+
+def _of_entry(index: int, entry: _Entry, *, sound: bool = False) -> RawEntry:
     found = RawEntry(index, entry.full_url)
     request = entry.request
     if request is not None:
         found.method, found.url, found.if_none_exist = request.method, request.url, request.if_none_exist
     if entry.response is not None:
         found.last_modified = entry.response.last_modified
+    if sound:
+        found.content = entry.resource
+        return found
     raw = bytes(entry.resource)
     if not raw or raw == b"null":
         return found

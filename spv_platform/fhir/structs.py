@@ -13,6 +13,7 @@ import string
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import repeat
 from operator import attrgetter
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from spv_platform.fhir.elements import Element, elements_of
-from spv_platform.fhir.lot import Elements, Inside, Lot, Resource, Taken, coded
+from spv_platform.fhir.lot import NO_EXTENSIONS, Elements, Inside, Lot, Resource, Taken, coded
 from spv_platform.fhir.paths import attribute_of
 
 #: The days that every month has come first: nearly all are of them.
@@ -75,6 +76,8 @@ _BLANK = re.compile(
 )
 _BLANK_CODE, _DELETE_CODE, _BACKSLASH_CODE = b" \x7f\\"
 _END_OF_NAME = b'":'
+#: The elements whose values are extensions.
+EXTENSIONS = ("extension", "modifierExtension")
 _DIGITS = frozenset(b"-0123456789")
 
 #: A Coding may stand for a CodeableConcept to those who read: each answers for the other.
@@ -200,6 +203,8 @@ class _Known(dict[bytes, Taken]):
         reader: gives what reads plain texts (True), or any.
         write: writes again what was read.
         listed: gives what reads many texts in a list; None: they are read one by one.
+        alike: whether plain texts are read like any others.
+        extends: whether it is an element of extensions.
     """
 
     spent = 0
@@ -210,7 +215,11 @@ class _Known(dict[bytes, Taken]):
         reader: Callable[[bool], Callable[[bytes], Any]],
         write: Callable[[Any], bytes] = _encode,
         listed: Callable[[bool], Callable[[bytes], list[Any]]] | None = None,
+        *,
+        alike: bool = False,
+        extends: bool = False,
     ) -> None:
+        self._alike, self._extends = alike, extends
         self.reader, self._write = cache(reader), write
         self._listed = cache(listed) if listed else None
         self.everywhere.append(self)
@@ -221,10 +230,10 @@ class _Known(dict[bytes, Taken]):
         if None not in found:
             return found
         new = [text for text, taken in zip(texts, found, strict=True) if taken is None]
-        values = (len(new) > 1 and self._read_listed(new)) or [self._read(text) for text in new]
-        read = dict(zip(new, values, strict=True))
-        self._remember(read)
-        return [taken or read[text] for text, taken in zip(texts, found, strict=True)]
+        read = (len(new) > 1 and self._read_listed(new)) or [self._read(text) for text in new]
+        self._remember(new, read)
+        rest = iter(read)
+        return [next(rest) if taken is None else taken for taken in found]
 
     def _read_listed(self, texts: list[bytes]) -> list[Taken | None] | None:
         """The same for new texts, at a fraction of the time; None: one of them is to be looked at by itself."""
@@ -232,15 +241,21 @@ class _Known(dict[bytes, Taken]):
         if self._listed is None or b"{}" in joined or _BACKSLASH_CODE in joined or not joined.isascii():
             return None
         try:
-            values = self._listed(_is_plain(joined))(joined)
+            values = self._listed(self._alike or _is_plain(joined))(joined)
         except ValueError:
             return None
         written = list(map(self._write, values))
+        # longer than sent is none but a number, and a name is never more
         if list(map(len, written)) != list(map(len, texts)):
             return None
         if b"".join(written).count(_END_OF_NAME) != joined.count(_END_OF_NAME):
             return None
-        return list(map(Taken, values))
+        if self._may_extend(joined):
+            return [
+                Taken(value, None if self._may_extend(text) else NO_EXTENSIONS)
+                for value, text in zip(values, texts, strict=True)
+            ]
+        return list(map(Taken, values, repeat(NO_EXTENSIONS)))
 
     def _read(self, text: bytes) -> Taken | None:
         escaped = _BACKSLASH_CODE in text  # to look for a number is many times faster than for bytes
@@ -248,23 +263,25 @@ class _Known(dict[bytes, Taken]):
         if b"{}" in text or (escaped and _HIDING.search(text)) or (strange and _BLANK.search(text)):
             return None
         try:
-            value = self.reader(not strange and _is_plain(text))(text)
+            value = self.reader(not strange and (self._alike or _is_plain(text)))(text)
         except ValueError:
             return None
         if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
             return None
-        return Taken(value)
+        return Taken(value, None if self._may_extend(text) else NO_EXTENSIONS)
 
-    def _remember(self, read: dict[bytes, Taken | None]) -> None:
-        for text, taken in read.items():
-            if taken is None or len(text) > _LONGEST_REMEMBERED:
-                continue
-            _Known.spent += len(text)
-            if _Known.spent > _MOST_REMEMBERED:
-                for each in self.everywhere:
-                    each.clear()
-                _Known.spent = len(text)
-            self[text] = taken
+    def _may_extend(self, text: bytes) -> bool:
+        return self._extends or b'xtension":[' in text
+
+    def _remember(self, texts: list[bytes], read: list[Taken | None]) -> None:
+        for text, taken in zip(texts, read, strict=True):
+            if taken is not None and len(text) <= _LONGEST_REMEMBERED:
+                self[text] = taken
+                _Known.spent += len(text)
+        if _Known.spent > _MOST_REMEMBERED:
+            for each in self.everywhere:
+                each.clear()
+            _Known.spent = 0
 
 
 def _is_plain(text: bytes) -> bool:
@@ -298,7 +315,12 @@ def _known_of(element: Element) -> _Known:
         def listed(plain: bool) -> Callable[[bytes], list[Any]]:
             return msgspec.json.Decoder(list[_resolved(_kind(element, plain=plain))]).decode  # type: ignore[misc]
 
-        _shared[alike] = _Known(reader, listed=None if number else listed)
+        _shared[alike] = _Known(
+            reader,
+            listed=None if number else listed,
+            alike=element.primitive not in (None, "code"),
+            extends=element.name in EXTENSIONS,
+        )
     return _shared[alike]
 
 
@@ -363,7 +385,7 @@ def _columns(shape: _Shape, resources: Sequence[Sequence[bytes]]) -> tuple[list[
         if known is None:
             if not _are_ids(texts):
                 taken &= [_are_ids([text]) for text in texts]
-            columns.append(Elements([Taken(None)], np.zeros(len(texts), np.int64)))
+            columns.append(Elements([Taken(None, NO_EXTENSIONS)], np.zeros(len(texts), np.int64)))
             continue
         once, codes = coded(texts)
         values = known.read(once)

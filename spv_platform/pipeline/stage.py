@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from spv_platform.fhir.parse import QuarantinedEntry
     from spv_platform.lake.stage import StagedFile
     from spv_platform.ledger.db import Cursor
-
-    _Open = tuple[Opened, str]
+    from spv_platform.ledger.objects import Twin
+    from spv_platform.pipeline.healing import Asked
 
 #: Rows of one table, and bytes that they take in memory, that are gathered before a file is written: keeps files large
 #: and memory bounded.
@@ -136,8 +136,25 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
     return _report(done, staging.files, new_content)
 
 
-def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> "_Open":
-    """One object, opened, and the digest of its content.
+@dataclass(frozen=True)
+class _Open:
+    """One object, opened, and what the ledger knows that bears on it.
+
+    Attributes:
+        twin: the object that has the same content and was published before.
+        asked: what its references ask for, as far as its text tells.
+        meant: the resources that these may mean.
+    """
+
+    opened: "Opened"
+    digest: str
+    twin: "Twin | None" = None
+    asked: "Set[Asked]" = frozenset()
+    meant: "dict[Asked, list[str]]" = field(default_factory=dict)
+
+
+def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> _Open:
+    """Open one object and ask the ledger; called ahead of its turn, while another is parsed.
 
     Raises:
         PermanentError: it cannot be opened, or the feed does not take it.
@@ -145,45 +162,49 @@ def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> "_O
     opened = open_item(platform, item, contract)
     if not contract.takes(opened.content_type):
         raise PermanentError("content_type_refused")
-    return opened, hashlib.sha256(opened.plain).hexdigest()
+    digest = hashlib.sha256(opened.plain).hexdigest()
+    with platform.db.transaction() as cur:
+        twin = objects.find_published_digest(cur, item.tenant, item.feed, digest, item.seq)
+    if twin:
+        return _Open(opened, digest, twin)
+    asked = healing.searches_in(opened.plain)
+    return _Open(opened, digest, None, asked, healing.look_up(platform, item.tenant, item.feed, asked))
 
 
 def _process(
     platform: Platform,
     claim: Claim,
     item: LedgerObject,
-    open_: "Callable[[], _Open]",
+    open_: Callable[[], _Open],
     contract: FeedContract,
     seen: dict[tuple[str, str], Outcome],
 ) -> Outcome:
     """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
     try:
-        opened, digest = open_()
+        content = open_()
     except PermanentError as error:
         return Outcome(item, reason=error.reason)
-    known = Outcome(item, plain_digest=digest, plain_bytes=len(opened.plain))
-    with platform.db.transaction() as cur:
-        twin = objects.find_published_digest(cur, item.tenant, item.feed, digest, item.seq)
-    if twin:
+    known = Outcome(item, plain_digest=content.digest, plain_bytes=len(content.opened.plain))
+    if twin := content.twin:
         return replace(known, same_as=twin.seq, entries=twin.entries, duplicates=twin.entries)
-    first = seen.get((item.feed, digest))
+    first = seen.get((item.feed, content.digest))
     if first and first.reason:
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
-    outcome = _parse(platform, claim, known, opened, contract)
-    seen[item.feed, digest] = replace(outcome, rows={})
+    outcome = _parse(platform, claim, known, content, contract)
+    seen[item.feed, content.digest] = replace(outcome, rows={})
     return outcome
 
 
-def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", contract: FeedContract) -> Outcome:
+def _parse(platform: Platform, claim: Claim, known: Outcome, content: _Open, contract: FeedContract) -> Outcome:
     from spv_platform.fhir.parse import parse_object
 
-    item = known.item
+    item, meant = known.item, content.meant
     parse = partial(
         parse_object,
-        opened.plain,
-        content_type=opened.content_type,
+        content.opened.plain,
+        content_type=content.opened.content_type,
         source=item.feed,
         landing_seq=item.seq,
         source_object=known.plain_digest,
@@ -191,16 +212,14 @@ def _parse(platform: Platform, claim: Claim, known: Outcome, opened: "Opened", c
         max_entries=contract.limits(platform.settings).max_entries,
         arrays=contract.arrays,
     )
-    asked = healing.searches_in(opened.plain)
-    meant = healing.look_up(platform, item.tenant, item.feed, asked)
     try:
         parsed = parse(known=meant)
     except PermanentError as error:
         return replace(known, reason=error.reason)
     faults.point("parsed", item.seq)
-    further = healing.look_up(platform, item.tenant, item.feed, healing.asked_by(parsed.references) - asked)
+    further = healing.look_up(platform, item.tenant, item.feed, healing.asked_by(parsed.references) - content.asked)
     if further:  # few objects refer to others in another way, so it takes a first pass to find out what to look up
-        meant |= further
+        meant = meant | further
         parsed = parse(known=meant)
     return replace(
         known,
