@@ -75,6 +75,9 @@ REASONS: dict[str, Reason] = {
     "request_mismatch": Reason(
         "entry", "The PUT names another resource than the one that it brings.", "Correct it at the source and resend."
     ),
+    "modified_entry": Reason(
+        "entry", "The entry has a modifierExtension, which may change what it means.", "Ask the sender what it says."
+    ),
     "invalid_delete": Reason("entry", "The delete names no Type/id.", "Correct it at the source and resend."),
     "too_deep": Reason("entry", "The resource is nested deeper than allowed.", "Check the sender."),
     # batches

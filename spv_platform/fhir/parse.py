@@ -167,7 +167,9 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
             sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
-            name = Identified(version.full_url, version.resource_type, version.resource_id, sought)
+            name = Identified(
+                version.full_url, version.resource_type, version.resource_id, sought, version_id=version.version_id
+            )
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
             if condition:
                 conditions[entry.index] = condition

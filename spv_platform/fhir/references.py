@@ -3,23 +3,25 @@
 One object is resolved at a time, from its own entries. What leads out of it has a *target*, one form of what it asks
 for, and is resolved if the caller knows exactly one resource that has it. How a reference was resolved:
 
-========== ============================================================================ =========
-how        meaning                                                                      key
-========== ============================================================================ =========
-urn        `urn:…`, the fullUrl of an entry                                             yes
-full_url   an absolute URL, the fullUrl of an entry                                     yes
-relative   `Type/id`, or the same under the base of the entry's own fullUrl             yes
-fallback   `Type/id` of an entry whose fullUrl says otherwise, or says another base     yes
-contained  `#id`, a resource inside of the one that refers to it; `#`, the one around it  if there
-ambiguous  a fullUrl, an identifier or an id that several entries have                  no
-conditional `Type?search`                                                               if there or known
-logical    only an identifier; or one beside a reference that leads nowhere, if there   if there or known
-absolute   a URL of somewhere else                                                      if known
-unresolved a urn that no entry has, or nothing that FHIR calls a reference              if known
-========== ============================================================================ =========
+============= ============================================================================ =========
+how           meaning                                                                      key
+============= ============================================================================ =========
+urn           `urn:…`, the fullUrl of an entry                                             yes
+full_url      an absolute URL, the fullUrl of an entry                                     yes
+relative      `Type/id`, or the same under the base of the entry's own fullUrl             yes
+fallback      `Type/id` of an entry whose fullUrl says otherwise, or says another base     yes
+contained     `#id`, a resource inside of the one that refers to it; `#`, that one            if there
+other_version a version of an entry that is there in another one                           yes
+ambiguous     a fullUrl, an identifier or an id that several entries have                  no
+conditional   `Type?search`                                                                if there or known
+logical       only an identifier; or one beside a reference that leads nowhere, if there   if there or known
+absolute      a URL of somewhere else                                                      if known
+unresolved    a urn that no entry has, or nothing that FHIR calls a reference              if known
+============= ============================================================================ =========
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -53,10 +55,11 @@ _MOST_ANSWERS = 10_000
 
 ID = r"[A-Za-z0-9\-.]{1,64}"
 _TYPE = r"[A-Z][A-Za-z]+"
-_LITERAL = re.compile(rf"(?P<key>{_TYPE}/{ID})(?:/_history/{ID})?(?:#.*)?")
+_VERSION = rf"(?:/_history/(?P<version>{ID}))?(?:#.*)?"
+_LITERAL = re.compile(rf"(?P<key>{_TYPE}/{ID}){_VERSION}")
 CONDITIONAL = re.compile(rf"({_TYPE})\?.+", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
-_RESTFUL = re.compile(rf"(?P<base>[A-Za-z][A-Za-z0-9+.\-]*://.*/)(?P<key>{_TYPE}/{ID})(?:/_history/{ID})?(?:#.*)?")
+_RESTFUL = re.compile(rf"(?P<base>[A-Za-z][A-Za-z0-9+.\-]*://.*/)(?P<key>{_TYPE}/{ID}){_VERSION}")
 
 
 class Resolved(NamedTuple):
@@ -73,7 +76,8 @@ class Resolved(NamedTuple):
 class Identified(NamedTuple):
     """What an entry is known by inside of its object; `identifiers` as references ask for them (`target_of`).
 
-    `shared_key` is what it and others are called, each by its server; it alone means none of them.
+    `shared_key` is what it and others are called, each by its server; it alone means none of them. `version_id` is what
+    its meta says.
     """
 
     full_url: str | None
@@ -81,6 +85,7 @@ class Identified(NamedTuple):
     resource_id: str
     identifiers: tuple[str, ...] = ()
     shared_key: str | None = None
+    version_id: str | None = None
 
     @property
     def key(self) -> str:
@@ -120,6 +125,15 @@ class Resolver:
             found[entry.key] = max(found.get(entry.key, 0), named)
         return found
 
+    @cached_property
+    def _versions(self) -> dict[str, set[str]]:
+        """The versions of each key, as far as entries say theirs."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for entry in self._entries:
+            if entry.version_id:
+                found[entry.key].add(entry.version_id)
+        return dict(found)
+
     def _key_of(self, url: str) -> str | None:
         entry = self._by_url.get(url)
         return entry.key if entry else None
@@ -146,6 +160,8 @@ class Resolver:
             key, how = self._find(text, base)
             if how == "conditional":
                 key, how = self._identified(reference, how)
+            elif key and "/_history/" in text and self._is_other_version(key, text):
+                how = "other_version"
             answer = self._answers[text, base] = Resolved(text, key, how)
         if answer.key is None and answer.how in _NOWHERE and reference.identifier:
             key, how = self._identified(
@@ -153,6 +169,10 @@ class Resolver:
             )
             return Resolved(text, key, how) if key else answer
         return answer
+
+    def _is_other_version(self, key: str, text: str) -> bool:
+        asked, known = _RESTFUL.fullmatch(text) or _LITERAL.fullmatch(text), self._versions.get(key)
+        return asked is not None and known is not None and asked["version"] not in known
 
     def _identified(self, reference: Reference, how: str) -> tuple[str | None, str]:
         """The one entry that has the identifier that is asked for, and how it was asked for."""

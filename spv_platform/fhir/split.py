@@ -18,6 +18,8 @@ from spv_platform.fhir.structure import MAX_DEPTH, scan_entries, too_deep
 BUNDLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history", "message", "document"})
 
 _NDJSON_TYPES = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
+#: Lines among which one that is a resource tells that lines are entries.
+_HEAD_LINES = 10
 _BOM = b"\xef\xbb\xbf"
 _OBJECT = ord("{")
 #: The bit in which `[` differs from `{`.
@@ -143,7 +145,7 @@ class Split:
 def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = False) -> Split:
     """Split opened content into raw entries.
 
-    NDJSON is told by its content type, or by its shape: one of the first two lines is a whole resource. Content that is
+    NDJSON is told by its content type, or by its shape: one of the first ten lines is a whole resource. Content that is
     one Bundle is a Bundle whatever it was said to be: taken for a line it would be one row, and its entries lost. A
     JSON array of resources, which is no form of FHIR, is taken if `arrays` says so. A UTF-8 byte order mark is skipped.
     An entry that cannot be read keeps its number and says why; its neighbours are not touched.
@@ -239,6 +241,10 @@ def _are_sound(data: bytes, resources: list[msgspec.Raw]) -> list[bool]:
 
 def _of_entry(index: int, entry: _Entry, *, sound: bool = False) -> RawEntry:
     found = RawEntry(index, entry.full_url)
+    if bytes(entry.modifier_extension):
+        # it may say the opposite of what stands there (FHIR R4, Extensibility)
+        found.problem = "modified_entry"
+        return found
     request = entry.request
     if request is not None:
         found.method, found.url, found.if_none_exist = request.method, request.url, request.if_none_exist
@@ -352,13 +358,13 @@ def _array_patiently(data: bytes, max_entries: int) -> Split:
 def _looks_like_lines(data: bytes) -> bool:
     head: list[bytes] = []
     start = 0
-    while start < len(data) and len(head) < 2:
+    while start < len(data) and len(head) < _HEAD_LINES:
         end = data.find(b"\n", start)
         end = len(data) if end < 0 else end
         if line := data[start:end].strip():
             head.append(line)
         start = end + 1
-    return len(head) == 2 and any(_is_resource(line) for line in head)
+    return len(head) > 1 and any(_is_resource(line) for line in head)
 
 
 def _is_resource(line: bytes) -> bool:

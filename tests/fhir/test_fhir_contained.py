@@ -207,3 +207,10 @@ def test_an_address_leads_into_the_resource_that_it_stands_in() -> None:
     parsed = parse(bundle(entry(report(form, result=[{"display": "x"}], presentedForm=[{"url": "#b"}]))))
     (found,) = rows(parsed, "diagnostic_report")
     assert found["presented_form"] == [{"reference": "#b", "key": "Binary/d1#b", "how": "contained"}]
+
+
+def test_the_same_address_in_two_resources_leads_into_each() -> None:
+    form = {"resourceType": "Binary", "id": "b", "contentType": "text/plain"}
+    both = [report(form, id=id_, result=[{"display": "x"}], presentedForm=[{"url": "#b"}]) for id_ in ("d1", "d2")]
+    found = rows(parse(bundle(*map(entry, both))), "diagnostic_report")
+    assert [row["presented_form"][0]["key"] for row in found] == ["Binary/d1#b", "Binary/d2#b"]

@@ -8,6 +8,7 @@ BASE = "http://one.example/fhir/"
 RESOLVER = Resolver(
     [
         Identified("urn:uuid:aaaa", "Patient", "p1"),
+        Identified(BASE + "Patient/p8", "Patient", "p8", version_id="3"),
         Identified(BASE + "Patient/p2", "Patient", "p2"),
         Identified(None, "Patient", "p3"),
         Identified("urn:uuid:cccc", "Patient", "p4"),
@@ -43,6 +44,10 @@ RESOLVER = Resolver(
         ("Patient/p9", "http://two.example/fhir/Observation/o1", "Patient/p9", "relative"),
         ("Patient/p6", BASE + "Observation/o1", None, "ambiguous"),
         (BASE + "Patient/p6", None, None, "ambiguous"),
+        ("Patient/p8/_history/3", BASE + "Observation/o1", "Patient/p8", "relative"),
+        ("Patient/p8/_history/2", BASE + "Observation/o1", "Patient/p8", "other_version"),
+        (BASE + "Patient/p8/_history/3", None, "Patient/p8", "full_url"),
+        (BASE + "Patient/p8/_history/4#x", None, "Patient/p8", "other_version"),
         ("#p", None, None, "contained"),
         ("Patient?identifier=a|b", None, None, "conditional"),
         ("Patient/", None, None, "unresolved"),

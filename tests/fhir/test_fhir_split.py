@@ -193,6 +193,15 @@ def test_blank_lines_take_no_entry_number_and_a_bad_line_does() -> None:
 
 def test_a_bad_first_line_does_not_hide_the_others() -> None:
     assert problems(b"{bad\n" + ndjson(patient(), patient())) == ["entry_not_json", None, None]
+    foreign = b"id,name\n" * 8
+    assert problems(foreign + ndjson(patient(), patient())) == ["entry_not_json"] * 8 + [None, None]
+
+
+@pytest.mark.parametrize("change", [[{"url": "urn:not", "valueBoolean": True}], None, []])
+def test_an_entry_that_is_modified_is_set_aside_and_costs_no_neighbour(change: object) -> None:
+    data = bundle(entry(patient("p1"), modifierExtension=change), entry(patient("p2")))
+    assert problems(data) == ["modified_entry", None]
+    assert problems(data.replace(b'"p2"', b"p2")) == ["modified_entry", "entry_not_json"]
 
 
 @pytest.mark.parametrize("count", [LIMIT, LIMIT + 1])
