@@ -167,6 +167,8 @@ def _check(resource_type: str, resource: dict[str, Any], base: str) -> list[Prob
     own = {name: value for name, value in resource.items() if name != "resourceType"}
     problems = list(broken(model, own, base))
     problems += _check_contained(contained, f"{base}/contained")
+    for pointer, inside in list(_parameters(resource, base)) if resource_type == "Parameters" else ():
+        problems += _check_inside(inside.pop("resource"), f"{pointer}/resource")
     if model is None:
         return problems
     told = {problem.pointer for problem in problems}
@@ -201,15 +203,31 @@ def _check_contained(contained: Any, base: str) -> list[Problem]:
         return [Problem("empty_element", base)]
     problems: list[Problem] = []
     for number, resource in enumerate(contained):
-        resource_type = resource.get("resourceType") if isinstance(resource, dict) else None
-        if isinstance(resource_type, str):
-            if "contained" in resource:
-                problems.append(Problem("nested_contained", f"{base}/{number}"))
-            if resource_type in BY_SHAPE and not _is_id(resource.get("id", "-")):
-                problems.append(Problem("invalid_id", f"{base}/{number}/id"))
-            problems += _check(resource_type, resource, f"{base}/{number}")
-        else:
-            problems.append(Problem("invalid_resource", f"{base}/{number}"))
+        if isinstance(resource, dict) and "contained" in resource:
+            problems.append(Problem("nested_contained", f"{base}/{number}"))
+        problems += _check_inside(resource, f"{base}/{number}")
+    return problems
+
+
+def _parameters(resource: dict[str, Any], base: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parameters that hold a resource, also in parts, with their pointers."""
+    for name in ("parameter", "part"):
+        parameters = resource.get(name)
+        for number, each in enumerate(parameters if isinstance(parameters, list) else ()):
+            if isinstance(each, dict):
+                if each.get("resource") is not None:
+                    yield f"{base}/{name}/{number}", each
+                yield from _parameters(each, f"{base}/{name}/{number}")
+
+
+def _check_inside(resource: Any, base: str) -> list[Problem]:
+    """What is wrong with a resource that stands inside of another: the models do not know all types, nor all rules."""
+    resource_type = resource.get("resourceType") if isinstance(resource, dict) else None
+    if not isinstance(resource_type, str):
+        return [Problem("invalid_resource", base)]
+    problems = _check(resource_type, resource, base)
+    if resource_type in BY_SHAPE and not _is_id(resource.get("id", "-")):
+        problems.append(Problem("invalid_id", f"{base}/id"))
     return problems
 
 

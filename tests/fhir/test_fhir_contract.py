@@ -28,6 +28,13 @@ def test_a_valid_resource_has_no_problem() -> None:
 
 
 CONTACT = {"relationship": [{"text": "x"}]}
+
+
+def parameters(inside: Any, *, part: bool = False) -> dict[str, Any]:
+    one = {"name": "a", "resource": inside}
+    return {"resourceType": "Parameters", "parameter": [{"name": "b", "part": [one]} if part else one]}
+
+
 EXTENSION = {"url": "http://example.org/e", "valueCode": "x"}
 
 
@@ -69,6 +76,11 @@ EXTENSION = {"url": "http://example.org/e", "valueCode": "x"}
         (patient(contained=CANARY), "wrong_json_type", "/contained"),
         (patient(contained=[patient(birthDate=CANARY)]), "invalid_resource", "/contained/0/birthDate"),
         (patient(contained=[patient(contained=[patient()])]), "nested_contained", "/contained/0"),
+        (parameters(patient(birthDate=CANARY)), "invalid_resource", "/parameter/0/resource/birthDate"),
+        (parameters(patient(name=[])), "empty_element", "/parameter/0/resource/name"),
+        (parameters(patient(gender=CANARY), part=True), "not_in_value_set", "/parameter/0/part/0/resource/gender"),
+        (parameters({"id": CANARY}), "invalid_resource", "/parameter/0/resource"),
+        (parameters({"resourceType": "Evidence", "id": CANARY + "!"}), "invalid_id", "/parameter/0/resource/id"),
         (patient(extension=[{**EXTENSION, "extension": [EXTENSION]}]), "value_and_extensions", "/extension/0"),
         (patient(extension=[{"valueCode": "x"}]), "missing_element", "/extension/0/url"),
         (patient(multipleBirthInteger="2"), "wrong_json_type", "/multipleBirthInteger"),
@@ -230,6 +242,7 @@ def test_each_type_of_r4_is_known_and_has_a_struct_or_is_taken_by_its_shape() ->
 def test_a_type_that_only_r4_has_is_taken_by_its_shape() -> None:
     assert is_known("RiskEvidenceSynthesis")
     assert of({"resourceType": "RiskEvidenceSynthesis", "id": "x"}) == []
+    assert of(parameters({"resourceType": "RiskEvidenceSynthesis", "id": "x"})) == []
     assert of({"resourceType": "RiskEvidenceSynthesis", "x": {"y": None}}) == [Problem("null_value", "")]
 
 
