@@ -8,6 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 
 import msgspec
+from msgspec.structs import replace
 
 from spv_platform.fhir.identify import id_of_content, id_of_url, id_of_urn
 from spv_platform.fhir.references import Identified, base_of
@@ -97,7 +98,7 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
             url = versions[place].full_url if len(urls) > 1 else None
             own = id_of_urn(url) if url else id_of_content(_content(parts, versions[place]))
             versions[place].resource_id = own or versions[place].resource_id
-            names[place] = names[place]._replace(resource_id=versions[place].resource_id)
+            names[place] = replace(names[place], resource_id=versions[place].resource_id)
 
 
 def _set_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
@@ -118,7 +119,7 @@ def _set_apart(parts: Split, versions: list[Version], names: list[Identified], c
         for place in places:
             version = versions[place]
             shared, version.resource_id = version.name, id_of_url(f"{bases[place]}{version.name}")
-            names[place] = names[place]._replace(resource_id=version.resource_id, shared_key=shared)
+            names[place] = replace(names[place], resource_id=version.resource_id, shared_key=shared)
 
 
 def _by_key(versions: list[Version], wanted: list[bool]) -> list[list[int]]:

@@ -13,6 +13,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 import polars as pl
+from msgspec.structs import replace
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
@@ -26,8 +27,9 @@ from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.fhir.version import Origin, Version
 
-#: Entries that are read together.
-_AT_ONCE = 2_000
+#: Entries that are read together, and bytes of their resources.
+_MOST_ENTRIES = 2_000
+_MOST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             version = identify(entry, parts.kind, stated)
             # a refused resource still gives its name to the references of its neighbours
             sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
-            name = Identified(
-                version.full_url, version.resource_type, version.resource_id, sought, version_id=version.version_id
-            )
+            name = Identified(version.full_url, version.resource_type, version.resource_id, sought, version.version_id)
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
             if condition:
                 conditions[entry.index] = condition
@@ -177,7 +177,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
                 if first is not name:
                     # to the server there is such a resource already, and this name means it
                     version.resource_id = first.resource_id
-                    name = first._replace(full_url=version.full_url, identifiers=())
+                    name = replace(first, full_url=version.full_url, identifiers=())
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
             continue
@@ -202,8 +202,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             rows.note_drugs(winners_of(projected, newest_first=newest_first)[0])
         while waiting:
             now, later = _first_of_each(waiting, conditions)
-            for begin in range(0, len(now), _AT_ONCE):
-                some = now[begin : begin + _AT_ONCE]
+            for some in _portions(parts, now):
                 refused = rows.add(some)
                 bad += [problem for entry, error in refused.items() for problem in _set_aside(entry, error)]
                 projected += [version for version in some if version.entry not in refused]
@@ -243,6 +242,21 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
     if raw is None:
         raise PermanentError("no_resource", f"entry {entry}")
     return raw
+
+
+def _portions(parts: Split, versions: list[Version]) -> Iterator[list[Version]]:
+    """The versions in portions of bounded size, in their order."""
+    portion: list[Version] = []
+    left = _MOST_BYTES
+    for version in versions:
+        size = len(memoryview(parts.entries[version.entry].content or b""))
+        if portion and (size > left or len(portion) == _MOST_ENTRIES):
+            yield portion
+            portion, left = [], _MOST_BYTES
+        portion.append(version)
+        left -= size
+    if portion:
+        yield portion
 
 
 def _first_of_each(versions: list[Version], conditions: Mapping[int, str]) -> tuple[list[Version], list[Version]]:

@@ -73,7 +73,7 @@ class Resolved(NamedTuple):
     how: str
 
 
-class Identified(NamedTuple):
+class Identified(msgspec.Struct, gc=False, frozen=True):
     """What an entry is known by inside of its object; `identifiers` as references ask for them (`target_of`).
 
     `shared_key` is what it and others are called, each by its server; it alone means none of them. `version_id` is what
@@ -84,8 +84,8 @@ class Identified(NamedTuple):
     resource_type: str
     resource_id: str
     identifiers: tuple[str, ...] = ()
-    shared_key: str | None = None
     version_id: str | None = None
+    shared_key: str | None = None
 
     @property
     def key(self) -> str:

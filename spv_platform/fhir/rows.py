@@ -118,8 +118,10 @@ class ObjectRows:
             kinds[version.resource_type, base_of(version.full_url)].append(version)
         found: list[_Group] = []
         for (resource_type, _), some in kinds.items():
-            left = [(version, self._text_of(version)) for version in some]
-            left = [(version, compact(text) if _BACKSLASH in text else text) for version, text in left]
+            texts = map(self._text_of, some)
+            left = [
+                (each, compact(text) if _BACKSLASH in text else text) for each, text in zip(some, texts, strict=True)
+            ]
             left = _take(resource_type, left, found)
             # what has blanks between its tokens
             left = _take(resource_type, [(version, compact(text)) for version, text in left], found) if left else []

@@ -139,29 +139,34 @@ class Takers:
         type_ = self._types.get(resource_type) or self._derive(resource_type)
         if type_ is None:
             return
-        found: dict[tuple[str, ...], tuple[_Shape, list[int], list[list[bytes]]]] = {}
+        found: dict[tuple[str, ...], _Alike | None] = {}
         for number, text in enumerate(texts):
             try:
                 elements = _elements(text)
             except ValueError:
                 continue
             names = tuple(elements)
-            shape = type_.shape_of(names)
-            if shape is None:
+            try:
+                alike = found[names]
+            except KeyError:
+                shape = type_.shape_of(names)
+                alike = found[names] = _Alike(shape, [], []) if shape else None
+            if alike is None:
                 continue
             parts = list(map(bytes, elements.values()))
             # else a name that comes twice or is escaped, or blanks
-            if shape.frame + sum(map(len, parts)) == len(text):
-                _, numbers, alike = found.setdefault(names, (shape, [], []))
-                numbers.append(number)
-                alike.append(parts)
-        for names, (shape, numbers, alike) in found.items():
-            columns, taken = _columns(shape, alike)
-            lot = Lot(resource_type, names, [texts[number] for number in numbers], alike, columns)
+            if alike.shape.frame + len(b"".join(parts)) == len(text):
+                alike.numbers.append(number)
+                alike.parts.append(parts)
+        for names, alike in found.items():
+            if alike is None or not alike.numbers:
+                continue
+            columns, taken = _columns(alike.shape, alike.parts)
+            lot = Lot(resource_type, names, [texts[number] for number in alike.numbers], alike.parts, columns)
             if taken.all():
-                yield lot, numbers
+                yield lot, alike.numbers
             elif kept := np.flatnonzero(taken).tolist():
-                yield lot.only(kept), [numbers[each] for each in kept]
+                yield lot.only(kept), [alike.numbers[each] for each in kept]
 
     def derive(self, resource_type: str) -> None:
         """Derive now what would be derived when it is first needed, of a type that has a model."""
@@ -339,6 +344,14 @@ class _Shape(NamedTuple):
 
     known: tuple["_Known | None", ...]
     frame: int
+
+
+class _Alike(NamedTuple):
+    """Resources of one shape: their numbers, and the JSON texts of their elements."""
+
+    shape: _Shape
+    numbers: list[int]
+    parts: list[list[bytes]]
 
 
 class _Type:

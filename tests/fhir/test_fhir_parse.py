@@ -14,9 +14,12 @@ from fhir_samples import (
     observation,
     parse,
     patient,
+    quick,
     reasons,
     rows,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import frames
@@ -321,3 +324,21 @@ def test_a_number_of_thousands_of_digits_keeps_its_text_wherever_it_stands(expon
         parse(b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":%b}]}' % resource.encode()), "observation"
     )
     assert (found["value_text"], found["extension_urls"]) == (digits, ["urn:x"])
+
+
+@quick
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=12), st.integers(1, 4), st.integers(1, 800))
+def test_what_an_object_comes_to_does_not_depend_on_how_much_is_read_at_once(
+    lengths: list[int], entries: int, size: int
+) -> None:
+    patients = [patient(f"p{number % 5}", language="x" * length) for number, length in enumerate(lengths)]
+    about = [{"reference": f"Patient/p{number % 5}"} for number in range(len(lengths))]
+    observations = [observation(f"o{number}", subject=subject) for number, subject in enumerate(about)]
+    data = bundle(*map(entry, patients), *map(entry, observations))
+    whole = parse(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spv_platform.fhir.parse._MOST_ENTRIES", entries)
+        patch.setattr("spv_platform.fhir.parse._MOST_BYTES", size)
+        cut = parse(data)
+    assert {name: frame.rows() for name, frame in cut.tables.items()} == {n: f.rows() for n, f in whole.tables.items()}
+    assert (cut.duplicates, cut.superseded, cut.references) == (whole.duplicates, whole.superseded, whole.references)
