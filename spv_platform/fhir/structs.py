@@ -90,7 +90,7 @@ sys.modules[_derived.__name__] = _derived
 #: Longer texts hardly come twice.
 _LONGEST_REMEMBERED = 1_000
 #: Bytes of text that are remembered in a process; with what they came to they take about ten times as many.
-_MOST_REMEMBERED = 8 * 2**20
+_MOST_REMEMBERED = 4 * 2**20
 #: Combinations of elements that are remembered of one type.
 _MOST_SHAPES = 2_000
 _MOST_OF_ID = 64
