@@ -12,12 +12,14 @@ from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 
+import msgspec
 import polars as pl
 from msgspec.structs import replace
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
 from spv_platform.fhir.alike import tell_apart, winners_of
+from spv_platform.fhir.digest import compact
 from spv_platform.fhir.frames import TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
@@ -27,6 +29,8 @@ from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.fhir.version import Origin, Version
 
+#: So far it is looked whether a document has blanks.
+_HEAD_BYTES = 1_000
 #: Entries that are read together, and bytes of their resources.
 _MOST_ENTRIES = 2_000
 _MOST_BYTES = 16 * 2**20
@@ -153,8 +157,22 @@ def parse_object(
             is no time.
     """
     with no_collections():
-        parts = split(data, content_type, max_entries, arrays=arrays)
+        parts = split(_without_blanks(data), content_type, max_entries, arrays=arrays)
         return _parsed(parts, Origin(source, source_object, landing_seq, batch_id), known, check)
+
+
+def _without_blanks(data: bytes) -> bytes:
+    """One JSON document without blanks between its tokens; anything else, and what is large, as it is.
+
+    Each resource would have to lose them by itself.
+    """
+    head = data[:_HEAD_BYTES]
+    if len(data) > _MOST_BYTES or not (b"\n" in head or b'": ' in head):
+        return data
+    try:
+        return compact(data)
+    except (msgspec.DecodeError, RecursionError):
+        return data
 
 
 def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedObject:

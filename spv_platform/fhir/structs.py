@@ -401,10 +401,12 @@ def _columns(shape: _Shape, resources: Sequence[Sequence[bytes]]) -> tuple[list[
             columns.append(Elements([Taken(None, NO_EXTENSIONS)], np.zeros(len(texts), np.int64)))
             continue
         once, codes = coded(texts)
-        values = known.read(once)
-        if refused := [number for number, value in enumerate(values) if value is None]:
-            taken &= ~np.isin(codes, refused)
-        columns.append(Elements([value or Taken(None) for value in values], codes))
+        read = known.read(once)
+        values = [value for value in read if value is not None]
+        if len(values) < len(read):
+            taken &= ~np.isin(codes, [number for number, value in enumerate(read) if value is None])
+            values = [value or Taken(None) for value in read]
+        columns.append(Elements(values, codes))
     return columns, taken
 
 

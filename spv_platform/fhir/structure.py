@@ -20,7 +20,7 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _OBJECT = re.compile(rb"\s*\{")
 #: The name `entry`, whichever of its characters are escaped.
 _ENTRY = re.compile(rb'"(?:e|\\u0065)(?:n|\\u006[eE])(?:t|\\u0074)(?:r|\\u0072)(?:y|\\u0079)"')
-_OPENING = ord("{")
+_OPENING, _BACKSLASH = ord("{"), ord("\\")
 _AS_BRACES = bytes.maketrans(b"[]", b"{}")
 
 
@@ -28,7 +28,9 @@ def too_deep(raw: bytes, limit: int = MAX_DEPTH) -> bool:
     """Whether JSON text is nested deeper than the limit."""
     if raw.count(b"{") + raw.count(b"[") <= limit:
         return False
-    brackets = _STRINGS.sub(b"", raw).translate(_AS_BRACES, _ALL_BUT_BRACKETS)
+    # without escapes every other quotation mark begins a string
+    outside = _STRINGS.sub(b"", raw) if _BACKSLASH in raw else b"".join(raw.split(b'"')[::2])
+    brackets = outside.translate(_AS_BRACES, _ALL_BUT_BRACKETS)
     left = brackets
     for _ in range(limit):  # each time without the innermost pairs: real resources are through in a few
         left = left.replace(b"{}", b"")
