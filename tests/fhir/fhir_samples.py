@@ -37,8 +37,9 @@ def delete(target: str) -> dict[str, Any]:
     return {"request": {"method": "DELETE", "url": target}}
 
 
-def bundle(*entries: Any, kind: str = "transaction", **more: Any) -> bytes:
-    return json.dumps({"resourceType": "Bundle", "type": kind, **more, "entry": list(entries)}).encode()
+def bundle(*entries: Any, kind: str = "transaction", indent: int | None = None, **more: Any) -> bytes:
+    whole = {"resourceType": "Bundle", "type": kind, **more, "entry": list(entries)}
+    return json.dumps(whole, indent=indent).encode()
 
 
 def ndjson(*resources: Any) -> bytes:
