@@ -7,6 +7,9 @@ from collections.abc import Collection, Sequence
 
 import polars as pl
 
+#: Column that numbers the rows while they are sorted.
+_ROW = "_row"
+
 
 def sort_rows(
     rows: pl.DataFrame, by: Sequence[str], first: int, *, descending: Collection[str] = (), distinct: bool = False
@@ -22,14 +25,17 @@ def sort_rows(
     """
     names = list(by[:first])
     down = [name in descending for name in names]
-    ordered = rows.sort(names, descending=down, nulls_last=True, maintain_order=True)
+    # The rows have many columns and are moved once, when their order is known; in one piece that takes half the time.
+    rows = rows.rechunk()
+    ordered = rows.select(names).with_row_index(_ROW)
+    ordered = ordered.sort(names, descending=down, nulls_last=True, maintain_order=True)
     begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in names)
     alone = ordered.select(begins & begins.shift(-1, fill_value=True)).to_series()
-    alike = ordered.filter(~alone)
-    compared = alike.unique() if distinct else alike
-    compared = compared.sort(list(by), descending=[name in descending for name in by], nulls_last=True)
-    if compared.equals(alike):
-        return ordered
-    return pl.concat([ordered.filter(alone), compared]).sort(
-        names, descending=down, nulls_last=True, maintain_order=True
-    )
+    places = ordered[_ROW].filter(~alone)
+    alike = rows[places].with_columns(places)
+    compared = alike.unique(by) if distinct else alike
+    compared = compared.sort(by, descending=[name in descending for name in by], nulls_last=True)
+    if not compared[_ROW].equals(places):
+        ordered = pl.concat([ordered.filter(alone), compared.select(ordered.columns)])
+        ordered = ordered.sort(names, descending=down, nulls_last=True, maintain_order=True)
+    return rows[ordered[_ROW]]
