@@ -95,9 +95,14 @@ class States:
         )
 
     def unlinked(self, facts: pl.DataFrame, keys: Mapping[bytes, RecordKeys] | None = None) -> list[StoredRecord]:
-        """What the ledger is to hold of the records, sealed, as long as they have no persons."""
+        """What the ledger is to hold of the records, sealed, as long as they have no persons.
+
+        Args:
+            facts: in the order in which `fold` returned them.
+            keys: of the records, if they are made already.
+        """
         keys = keys or {key.record: key for key in record_blocks(facts, self._mac)}
-        documents = {record_id(self._mac, *pair): document for pair, document in pack(facts).items()}
+        documents = {record_id(self._mac, *pair): document for pair, document in pack(facts, folded=True).items()}
         return [
             StoredRecord(record, None, False, list(keys[record].blocks), seal_state(self._keys.state, document, record))
             for record, document in documents.items()

@@ -15,7 +15,7 @@ A fold has to give the same state for any order, repetition and chunking of vers
   must bring the version to the other records with `facts.displaced`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -90,7 +90,7 @@ def to_bytes(facts: pl.DataFrame) -> bytes:
     presence of a validity bitmap depend on how a frame came about.
     """
     ordered = sort(facts.select(list(SCHEMA)))
-    return _documents(ordered, [ordered.height])[0]
+    return next(_documents(ordered, [ordered.height]))
 
 
 def from_bytes(document: bytes) -> pl.DataFrame:
@@ -98,12 +98,18 @@ def from_bytes(document: bytes) -> pl.DataFrame:
     return unpack([document])
 
 
-def pack(facts: pl.DataFrame) -> dict[tuple[str, str], bytes]:
-    """One document per record, by (source, patient id)."""
-    ordered = sort(facts.select(list(SCHEMA)))
+def pack(facts: pl.DataFrame, *, folded: bool = False) -> dict[tuple[str, str], bytes]:
+    """One document per record, by (source, patient id).
+
+    Args:
+        facts: of any number of records; columns beside `SCHEMA` are left out.
+        folded: they are in the order in which `fold` returned them.
+    """
+    ordered = facts.select(list(SCHEMA))
+    ordered = ordered if folded else sort(ordered)
     runs = ordered.select(record=pl.struct("source", "patient_id").rle()).unnest("record")
-    documents = _documents(ordered, runs["len"].to_list())
-    return dict(zip(runs["value"].struct.unnest().iter_rows(), documents, strict=True))
+    records = runs["value"].struct.unnest().iter_rows()
+    return dict(zip(records, _documents(ordered, runs["len"]), strict=True))
 
 
 def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
@@ -116,20 +122,16 @@ def unpack(documents: Iterable[bytes]) -> pl.DataFrame:
     return pl.DataFrame([_series(name, column) for name, column in columns.items()])
 
 
-def _documents(ordered: pl.DataFrame, heights: Sequence[int]) -> list[bytes]:
+def _documents(ordered: pl.DataFrame, heights: Iterable[int]) -> Iterator[bytes]:
     """One document for each so many rows."""
-    stated: list[dict[str, msgspec.Raw]] = [{} for _ in heights]
-    # Column by column: all values of a batch at once are millions of objects.
-    for column in ordered:
-        if column.null_count() == ordered.height:
-            continue
-        values, start = column.to_physical().to_list(), 0
-        for document, height in zip(stated, heights, strict=True):
-            of_document = values[start : start + height]
-            start += height
-            if any(value is not None for value in of_document):
-                document[column.name] = msgspec.Raw(msgspec.msgpack.encode(of_document))
-    return [msgspec.msgpack.encode(each) for each in zip(heights, stated, strict=True)]
+    stated = ordered.select(column.to_physical() for column in ordered if column.null_count() < ordered.height)
+    # Document by document: all values of a batch at once are millions of objects.
+    start = 0
+    for height in heights:
+        rows = stated.slice(start, height)
+        start += height
+        values = {column.name: column.to_list() for column in rows if column.null_count() < height}
+        yield msgspec.msgpack.encode((height, values))
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
