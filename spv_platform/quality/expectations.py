@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from spv_platform.memory import no_collections
+
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
@@ -95,9 +97,10 @@ def _validator(definition: Any, frame: pl.DataFrame) -> Any:
 @cache
 def _loaded(suite: Suite) -> tuple[Any, Any]:
     """The suite and where it takes frames from, as Great Expectations has them; made once per process."""
+    context = _context()
     import great_expectations as gx
 
-    asset = _context().data_sources.add_pandas(suite.name).add_dataframe_asset(suite.name)
+    asset = context.data_sources.add_pandas(suite.name).add_dataframe_asset(suite.name)
     expected = gx.ExpectationSuite(name=suite.name, expectations=list(suite.expectations()))
     return expected, asset.add_batch_definition_whole_dataframe(suite.name)
 
@@ -106,12 +109,17 @@ def _loaded(suite: Suite) -> tuple[Any, Any]:
 def _context() -> Any:
     # Great Expectations would report its use on import.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    # What it brings are some hundred thousand objects that stay: no search for garbage need go through them again.
+    # What it brings are some hundred thousand objects that stay: no search for garbage need go through them, neither
+    # while they come nor later. The garbage that comes with them is tens of megabytes, so one search does, through
+    # nothing else.
     gc.freeze()
+    with no_collections():
+        import great_expectations as gx
+
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        gc.collect()
+        gc.freeze()
     return context
 
 
