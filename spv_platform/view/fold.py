@@ -63,7 +63,8 @@ def fold(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
 
 def _contested(facts: pl.DataFrame) -> pl.DataFrame:
     """The keys of resources of which there is more than one version: few, and slow to decide."""
-    distinct = facts.select(*VERSION_COLUMNS, silent=pl.col("kind") == "none").unique()
+    several = facts.select(*VERSION_COLUMNS, silent=pl.col("kind") == "none").filter(pl.struct(_KEY).is_duplicated())
+    distinct = several.unique()
     return distinct.filter(pl.struct(_KEY).is_duplicated()).select(_KEY).unique()
 
 
