@@ -6,6 +6,7 @@ import polars as pl
 
 from spv_platform.lake.tables import TABLES
 from spv_platform.ledger import publications
+from spv_platform.memory import slim
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.platform import Platform
 
@@ -32,4 +33,5 @@ def _read(platform: Platform, holding: Holding) -> dict[str, pl.DataFrame]:
             paths[file.table].append(platform.lake.url(claim.tenant, "log", file.table, file.path))
     options = platform.lake.storage_options(claim.tenant)
     scans = [pl.scan_parquet(urls, storage_options=options) for urls in paths.values()]
-    return dict(zip(paths, pl.collect_all(scans), strict=True))
+    # of most tables most columns are empty in a batch
+    return {name: slim(frame) for name, frame in zip(paths, pl.collect_all(scans), strict=True)}

@@ -110,9 +110,8 @@ def places(table: Table, rows: pl.DataFrame, today: date, name: str) -> dict[str
 
 def _stated(table: Table, rows: pl.DataFrame) -> list[Column]:
     """The columns that have a value in some row: most have none, and nothing falls short in them."""
-    return [
-        column for column in table.columns if any(rows[name].null_count() < rows.height for name in column.physical)
-    ]
+    nulls = rows.null_count().row(0, named=True)
+    return [column for column in table.columns if any(nulls[name] < rows.height for name in column.physical)]
 
 
 def _rows() -> "list[Expectation]":
