@@ -6,6 +6,7 @@ whom the tables or the approvals know, and that nobody is any more, are a last s
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 
@@ -54,7 +55,7 @@ def prepare_whole(platform: Platform, holding: Holding, token: Token, published:
     remade = remake(platform, holding, published) if anew else Remade()
     first = records.unlinked(claim) if anew else records.in_force(claim.tenant)
     names, present, facts = list[list[str]](), set[str](), 0
-    measured = [candidate_view.measure([], patient_view(_no_facts()))]
+    measured = [candidate_view.measure([], _no_views())]
     staging = Staging(platform, claim, ROWS_PER_FILE)
     for linked in cut(platform, claim.tenant, first):
         holding.check()
@@ -67,8 +68,8 @@ def prepare_whole(platform: Platform, holding: Holding, token: Token, published:
         present |= linked.present
         facts += found.facts.height
     vanished = _vanished(platform, published, present)
-    retired = gone(published, {_VIEW: patient_view(_no_facts())}, vanished)[_VIEW]
-    last = with_tombstones(DERIVED_TABLES[_VIEW], patient_view(_no_facts()), retired, seq)
+    retired = gone(published, {_VIEW: _no_views()}, vanished)[_VIEW]
+    last = with_tombstones(DERIVED_TABLES[_VIEW], _no_views(), retired, seq)
     staging.add({_VIEW: last, UNOWNED_VERSION.name: remade.unowned})
     staging.flush()
     then = records.linked(claim) if anew else first
@@ -98,11 +99,16 @@ def _vanished(platform: Platform, published: TenantReader, present: set[str]) ->
 
 
 def _nobody(known: frozenset[str]) -> Slice:
-    return Slice(_no_facts(), [], known, patient_view(_no_facts()))
+    return Slice(_no_facts(), [], known, _no_views())
 
 
 def _no_facts() -> pl.DataFrame:
     return EMPTY.with_columns(record=pl.lit(None, pl.String), person_id=pl.lit(None, pl.String))
+
+
+@cache
+def _no_views() -> pl.DataFrame:
+    return patient_view(_no_facts())
 
 
 def _no_keys() -> pl.DataFrame:
