@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from spv_platform.ledger.records import Shelf
+from spv_platform.memory import slim
 from spv_platform.pipeline.platform import Platform
 from spv_platform.pipeline.prepared import Slice
 from spv_platform.pipeline.states import Linked, States
@@ -48,5 +49,5 @@ def linked_of(platform: Platform, tenant: str, shelf: Shelf, names: list[str]) -
 def slice_of(linked: Linked, known: frozenset[str]) -> Slice:
     """The persons of linked records, with their views; for `known` see `Slice`."""
     present = sorted(linked.present)
-    facts = linked.facts.filter(pl.col("person_id").is_in(present))
+    facts = slim(linked.facts.filter(pl.col("person_id").is_in(present)))
     return Slice(facts, present, known, patient_view(facts))

@@ -48,7 +48,9 @@ class States:
         records_of = facts.select(place).unique()
         names = [record_id(self._mac, *pair).hex() for pair in records_of.iter_rows()]
         named = records_of.with_columns(record=pl.Series(names, dtype=pl.String))
-        return facts.join(named, on=place, how="left", maintain_order="left")
+        # a join copies all columns that it is given
+        found = facts.select(place).join(named, on=place, how="left", maintain_order="left")
+        return facts.with_columns(found["record"])
 
     def load(self, names: Iterable[str]) -> pl.DataFrame:
         """Facts of those of the records that the ledger knows."""

@@ -45,7 +45,7 @@ def find_elsewhere(platform: Platform, published: TenantReader, tables: dict[str
     pairs, known = homes.pairs_of(keys, batch), homes.known(platform, published.tenant)
     seen = known.lazy().join(pairs.lazy().select("key"), on="key", how="semi").collect()
     there = _held(platform, published.tenant, batch, seen.join(pairs, on=["key", "home"], how="anti"))
-    places = pl.concat([batch, there]).filter(pl.col("patient_id").is_not_null()).select(_HOME).unique()
+    places = pl.concat([pairs.select(_HOME), there.select(_HOME)]).filter(pl.col("patient_id").is_not_null())
     versions = [own, _earlier(published, places), batch.join(there, on=_KEY, how="semi"), there]
     facts = displaced(pl.concat(versions).unique(), places)
     new = pairs.drop_nulls("home").join(seen, on=["key", "home"], how="anti")

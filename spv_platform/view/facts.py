@@ -152,6 +152,8 @@ def displaced(versions: pl.DataFrame, homes: pl.DataFrame) -> pl.DataFrame:
     Returns:
         One fact for each version and home that differs from the version's own patient; fold it into the home's state.
     """
-    others = versions.rename({"patient_id": "_own"}).join(homes.unique(), on=list(RESOURCE_KEY))
+    # a batch has many homes, and few versions that any of them has to hear of
+    concerned = homes.join(versions, on=list(RESOURCE_KEY), how="semi").unique()
+    others = versions.rename({"patient_id": "_own"}).join(concerned, on=list(RESOURCE_KEY))
     others = others.filter(pl.col("patient_id").ne_missing(pl.col("_own")))
     return fact_rows(others, "none", usable=pl.lit(False))
