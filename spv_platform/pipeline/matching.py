@@ -9,6 +9,7 @@ from spv_platform.lake.stage import StagedFile
 from spv_platform.ledger import approvals, criteria, tenants
 from spv_platform.ledger.approvals import Approval, Verdict
 from spv_platform.ledger.db import Cursor
+from spv_platform.memory import no_collections
 from spv_platform.pipeline.catalog import DERIVED_TABLES
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.criteria import load_criteria
@@ -78,8 +79,9 @@ def ready_criteria(cur: Cursor) -> Ready:
         return Ready(None, [], {}, Matcher([], {}))
     found = _ready.get(key)
     if found is None:
-        trials, studies = load_criteria(criteria.at(cur, key[0]))
-        found = Ready(key[0], trials, studies, Matcher(trials, studies))
+        with no_collections():
+            trials, studies = load_criteria(criteria.at(cur, key[0]))
+            found = Ready(key[0], trials, studies, Matcher(trials, studies))
         _ready.clear()
         _ready[key] = found
     return found

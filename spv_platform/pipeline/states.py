@@ -13,6 +13,7 @@ from spv_platform.envelope.keys import mac, open_state, seal_state
 from spv_platform.identity.link import RecordKeys, components, person_id, record_blocks, record_id
 from spv_platform.ledger import records
 from spv_platform.ledger.records import Shelf, StoredRecord
+from spv_platform.memory import no_collections
 from spv_platform.pipeline.platform import Platform
 from spv_platform.view.fold import pack, unpack
 
@@ -104,7 +105,8 @@ class States:
             keys: of the records, if they are made already.
         """
         keys = keys or {key.record: key for key in record_blocks(facts, self._mac)}
-        documents = {record_id(self._mac, *pair): document for pair, document in pack(facts, folded=True).items()}
+        with no_collections():
+            documents = {record_id(self._mac, *pair): document for pair, document in pack(facts, folded=True).items()}
         return [
             StoredRecord(record, None, False, list(keys[record].blocks), seal_state(self._keys.state, document, record))
             for record, document in documents.items()
