@@ -4,9 +4,7 @@ Entries balance: entries = accepted + tombstones + duplicates + superseded + qua
 costs a neighbour.
 """
 
-import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -28,6 +26,7 @@ from spv_platform.fhir.rows import Check, ObjectRows
 from spv_platform.fhir.scalars import instant
 from spv_platform.fhir.split import Split, split
 from spv_platform.fhir.version import Origin, Version
+from spv_platform.memory import no_collections
 
 #: So far it is looked whether a document has blanks.
 _HEAD_BYTES = 1_000
@@ -111,18 +110,6 @@ class ParsedObject:
         """Whether every entry is accounted for once."""
         found = self.accepted + self.tombstones + self.duplicates + self.superseded + self.quarantined_entries
         return self.entries == found
-
-
-@contextmanager
-def no_collections() -> Iterator[None]:
-    """Rows are many objects and hold no cycles: looking for some all the time takes a tenth of it and more."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def parse_object(

@@ -18,7 +18,7 @@ from spv_platform.ledger.batches import Claim
 from spv_platform.ledger.contracts import FeedContract, contract_of
 from spv_platform.ledger.objects import LedgerObject
 from spv_platform.ledger.references import Waiting
-from spv_platform.memory import give_back
+from spv_platform.memory import give_back, no_collections
 from spv_platform.pipeline import healing
 from spv_platform.pipeline.claims import Holding
 from spv_platform.pipeline.opening import open_item, opened_ahead
@@ -98,8 +98,6 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         LeaseLostError: the batch is no longer ours.
         TransientError: a store did not answer.
     """
-    from spv_platform.fhir.parse import no_collections
-
     claim = holding.claim
     with platform.db.transaction() as cur:
         batches.check(cur, claim)
