@@ -1,22 +1,18 @@
 """Reading what is surely valid: structs derived from the models of `fhir.resources`.
 
-They take a resource only if the contract would, and hand it over read, element by element. The elements of resources
-say the same again and again (a category, a code, whose it is), so the texts that were taken are remembered with what
-they came to. Whatever these structs do not take is for the contract's second opinion, so no verdict depends on them;
-they only have to be stricter. What belongs here: deriving structs from the elements of the models (names, cardinality,
-what is required, choices, value sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data
-Types"), and what of JSON a struct does not see. What does not: problems and their places (`contract`).
+They take a resource only if the contract would, and hand it over read, element by element. Whatever these structs do
+not take is for the contract's second opinion, so no verdict depends on them; they only have to be stricter. What
+belongs here: deriving structs from the elements of the models (names, cardinality, what is required, choices, value
+sets, targets of references, the lexical rules of the primitive types in FHIR R4, "Data Types"). What does not: what of
+JSON a struct does not see (`texts`), problems and their places (`contract`).
 """
 
-import re
 import string
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from itertools import repeat
 from operator import attrgetter
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, ForwardRef, Literal, NamedTuple
+from typing import Annotated, Any, ForwardRef, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +22,7 @@ from msgspec import Meta
 from spv_platform.fhir.elements import Element, elements_of
 from spv_platform.fhir.lot import NO_EXTENSIONS, Elements, Inside, Lot, Resource, Taken, coded
 from spv_platform.fhir.paths import attribute_of
+from spv_platform.fhir.texts import DIGITS, ElementTexts, digits_of
 
 #: The days that every month has come first: nearly all are of them.
 _DAY = (
@@ -63,22 +60,12 @@ PRIMITIVES: dict[str, Any] = {
     "url": _matching(r"https?://(?:[a-z0-9]+\.)+[a-z]{2,}(?::\d{1,4})?(?:/[A-Za-z0-9._~/+-]*)?"),
     "xhtml": _TEXT,
 }
-#: What is taken in a plain text, see `_is_plain`: to look for a pattern takes longer than to read the rest.
+#: What is taken in a plain text, see `is_plain`: to look for a pattern takes longer than to read the rest.
 _PRIMITIVES_OF_PLAIN = {**PRIMITIVES, "code": _TEXT}
 _NEVER = Annotated[str, Meta(pattern=r"(?!)")]
 
-#: Escapes of a quotation mark, a colon, a backslash, a NUL or half a character.
-_HIDING = re.compile(rb"\\u(?:00(?:00|22|3[aA]|5[cC])|[dD][89a-fA-F])")
-#: A text of nothing but blanks is empty to the models; those that are none of JSON's come escaped or in UTF-8.
-_BLANK = re.compile(
-    rb'"(?: |\\[bfnrt]|\\u(?:00(?:[01][0-9a-fA-F]|20|85|[aA]0)|1680|20[0-2][0-9a-fA-F]|205[fF]|3000)'
-    rb'|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)+"'
-)
-_BLANK_CODE, _DELETE_CODE, _BACKSLASH_CODE = b" \x7f\\"
-_END_OF_NAME = b'":'
 #: The elements whose values are extensions.
 EXTENSIONS = ("extension", "modifierExtension")
-_DIGITS = frozenset(b"-0123456789")
 
 #: A Coding may stand for a CodeableConcept to those who read: each answers for the other.
 _READ_TOO = {"Coding": ("coding",), "CodeableConcept": ("system", "code", "display")}
@@ -87,16 +74,11 @@ _READ_TOO = {"Coding": ("coding",), "CodeableConcept": ("system", "code", "displ
 _derived = ModuleType(f"{__name__}.derived")
 sys.modules[_derived.__name__] = _derived
 
-#: Longer texts hardly come twice.
-_LONGEST_REMEMBERED = 1_000
-#: Bytes of text that are remembered in a process; with what they came to they take about ten times as many.
-_MOST_REMEMBERED = 4 * 2**20
 #: Combinations of elements that are remembered of one type.
 _MOST_SHAPES = 2_000
 _MOST_OF_ID = 64
 _OF_ID = b"-." + (string.ascii_letters + string.digits).encode()
 
-_encode = msgspec.json.Encoder().encode
 _elements = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -119,7 +101,9 @@ class Takers:
     def __init__(self, model_of: Callable[[str], Any]) -> None:
         self._model_of = model_of
         self._types: dict[str, _Type] = {}
-        self._contained = _Known(lambda _: self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found))
+        self._contained = ElementTexts(
+            lambda _: self._inside, lambda found: b"[%b]" % b",".join(each.text for each in found)
+        )
 
     def take(self, resource_type: str, text: bytes) -> Resource | None:
         """One resource that is surely valid, read; see `take_all`."""
@@ -201,126 +185,22 @@ class Takers:
         return found
 
 
-class _Known(dict[bytes, Taken]):
-    """The texts of one element that were taken.
-
-    Args:
-        reader: gives what reads plain texts (True), or any.
-        write: writes again what was read.
-        listed: gives what reads many texts in a list; None: they are read one by one.
-        alike: whether plain texts are read like any others.
-        extends: whether it is an element of extensions.
-    """
-
-    spent = 0
-    everywhere: ClassVar[list["_Known"]] = []
-
-    def __init__(
-        self,
-        reader: Callable[[bool], Callable[[bytes], Any]],
-        write: Callable[[Any], bytes] = _encode,
-        listed: Callable[[bool], Callable[[bytes], list[Any]]] | None = None,
-        *,
-        alike: bool = False,
-        extends: bool = False,
-    ) -> None:
-        self._alike, self._extends = alike, extends
-        self.reader, self._write = cache(reader), write
-        self._listed = cache(listed) if listed else None
-        self.everywhere.append(self)
-
-    def read(self, texts: list[bytes]) -> list[Taken | None]:
-        """What texts come to, each of which is there once; None: it is not taken."""
-        found: list[Taken | None] = list(map(self.get, texts))
-        if None not in found:
-            return found
-        new = [text for text, taken in zip(texts, found, strict=True) if taken is None]
-        read = (len(new) > 1 and self._read_listed(new)) or [self._read(text) for text in new]
-        self._remember(new, read)
-        rest = iter(read)
-        return [next(rest) if taken is None else taken for taken in found]
-
-    def _read_listed(self, texts: list[bytes]) -> list[Taken | None] | None:
-        """The same for new texts, at a fraction of the time; None: one of them is to be looked at by itself."""
-        joined = b"[" + b",".join(texts) + b"]"
-        if self._listed is None or b"{}" in joined or _BACKSLASH_CODE in joined or not joined.isascii():
-            return None
-        try:
-            values = self._listed(self._alike or _is_plain(joined))(joined)
-        except ValueError:
-            return None
-        written = list(map(self._write, values))
-        # longer than sent is none but a number, and a name is never more
-        if list(map(len, written)) != list(map(len, texts)):
-            return None
-        if b"".join(written).count(_END_OF_NAME) != joined.count(_END_OF_NAME):
-            return None
-        if self._may_extend(joined):
-            return [
-                Taken(value, None if self._may_extend(text) else NO_EXTENSIONS)
-                for value, text in zip(values, texts, strict=True)
-            ]
-        return list(map(Taken, values, repeat(NO_EXTENSIONS)))
-
-    def _read(self, text: bytes) -> Taken | None:
-        escaped = _BACKSLASH_CODE in text  # to look for a number is many times faster than for bytes
-        strange = escaped or not text.isascii()
-        if b"{}" in text or (escaped and _HIDING.search(text)) or (strange and _BLANK.search(text)):
-            return None
-        try:
-            value = self.reader(not strange and (self._alike or _is_plain(text)))(text)
-        except ValueError:
-            return None
-        if not text.startswith(b'"') and not _is_all_of(self._write(value), text):
-            return None
-        return Taken(value, None if self._may_extend(text) else NO_EXTENSIONS)
-
-    def _may_extend(self, text: bytes) -> bool:
-        return self._extends or b'xtension":[' in text
-
-    def _remember(self, texts: list[bytes], read: list[Taken | None]) -> None:
-        for text, taken in zip(texts, read, strict=True):
-            if taken is not None and len(text) <= _LONGEST_REMEMBERED:
-                self[text] = taken
-                _Known.spent += len(text)
-        if _Known.spent > _MOST_REMEMBERED:
-            for each in self.everywhere:
-                each.clear()
-            _Known.spent = 0
-
-
-def _is_plain(text: bytes) -> bool:
-    """Whether every text in it is a code if it is not empty, every reference a urn, and every `value` a number.
-
-    Args:
-        text: ASCII without a backslash.
-    """
-    if _BLANK_CODE in text and (b'" ' in text or b' "' in text or b"  " in text):
-        return False
-    if _DELETE_CODE in text:
-        return False
-    references = text.count(b'"reference":"')
-    if references and references != text.count(b'"reference":"urn:'):
-        return False
-    return b'"value":' not in text or {after[0] for after in text.split(b'"value":')[1:]} <= _DIGITS
-
-
 #: Types have elements in common.
-_shared: dict[Element, _Known] = {}
+_shared: dict[Element, ElementTexts] = {}
 
 
-def _known_of(element: Element) -> _Known:
+def _known_of(element: Element) -> ElementTexts:
     number = _is_number(element)
     alike = element._replace(required=False, chosen=False, choice=None if number else element.choice and "")
     if alike not in _shared:
 
         def reader(plain: bool) -> Callable[[bytes], Any]:
-            return _number if number else msgspec.json.Decoder(_resolved(_kind(element, plain=plain))).decode
+            return digits_of if number else msgspec.json.Decoder(_resolved(_kind(element, plain=plain))).decode
 
         def listed(plain: bool) -> Callable[[bytes], list[Any]]:
             return msgspec.json.Decoder(list[_resolved(_kind(element, plain=plain))]).decode  # type: ignore[misc]
 
-        _shared[alike] = _Known(
+        _shared[alike] = ElementTexts(
             reader,
             listed=None if number else listed,
             alike=element.primitive not in (None, "code"),
@@ -342,7 +222,7 @@ class _Shape(NamedTuple):
         frame: the bytes that are not their values.
     """
 
-    known: tuple["_Known | None", ...]
+    known: tuple["ElementTexts | None", ...]
     frame: int
 
 
@@ -357,10 +237,10 @@ class _Alike(NamedTuple):
 class _Type:
     """What is known of one type of resource: its elements by name, and the shapes that were asked for."""
 
-    def __init__(self, name: str, model: Any, inside: _Known) -> None:
+    def __init__(self, name: str, model: Any, inside: ElementTexts) -> None:
         elements = _read_of(model)
-        self.known: dict[str, _Known | None] = {each.name: _known_of(each) for each in elements}
-        self.known["resourceType"] = _Known(lambda _: msgspec.json.Decoder(Literal[name]).decode)
+        self.known: dict[str, ElementTexts | None] = {each.name: _known_of(each) for each in elements}
+        self.known["resourceType"] = ElementTexts(lambda _: msgspec.json.Decoder(Literal[name]).decode)
         if "contained" in self.known:
             self.known["contained"] = inside
         self.known["id"] = None
@@ -414,20 +294,6 @@ def _are_ids(texts: Sequence[bytes]) -> bool:
     longest, shortest = max(map(len, texts)), min(map(len, texts))
     signs = b"".join(texts).translate(None, _OF_ID)
     return len('""') < shortest and longest <= _MOST_OF_ID + len('""') and signs == b'""' * len(texts)
-
-
-def _number(text: bytes) -> msgspec.Raw:
-    """A decimal whose digits are kept."""
-    if text[0] not in _DIGITS:
-        raise ValueError
-    return msgspec.Raw(text)
-
-
-def _is_all_of(written: bytes, text: bytes) -> bool:
-    """Whether what was read is all that stands there: of a name that comes twice, one value is left."""
-    # Written again it is as long, but for characters that were escaped without need, and for numbers.
-    same_names = written.count(_END_OF_NAME) == text.count(_END_OF_NAME)
-    return same_names and (len(written) == len(text) or b"\\" in text)
 
 
 class _Choice(NamedTuple):
@@ -532,7 +398,7 @@ def _counted(groups: list[_Group], numbers: list[str]) -> Callable[[Any], None]:
             if not least <= fields - values(found).count(None) <= most:
                 raise ValueError
         for name in numbers:
-            if (raw := bytes(getattr(found, name))) and raw[0] not in _DIGITS:
+            if (raw := bytes(getattr(found, name))) and raw[0] not in DIGITS:
                 raise ValueError
 
     return check

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from spv_platform.fhir import contract, structs
+from spv_platform.fhir import contract, texts
 from spv_platform.fhir.contract import second_opinion
 from spv_platform.fhir.digest import compact
 from spv_platform.fhir.rules import RULES
@@ -229,8 +229,8 @@ def test_the_same_is_taken_whether_patterns_are_looked_for_or_not(
     raw = text_of(resource, ascii_=True, indent=None)
     found = taken(type_, raw)
     with monkeypatch.context() as patch:
-        patch.setattr(structs, "_is_plain", lambda _: False)
-        patch.setattr(structs, "_MOST_REMEMBERED", 0)
+        patch.setattr(texts, "is_plain", lambda _: False)
+        patch.setattr(texts, "_MOST_REMEMBERED", 0)
         assert taken(type_, raw) == found
 
 
@@ -260,7 +260,7 @@ def test_what_a_process_remembers_of_texts_changes_no_row(
 ) -> None:
     data = ndjson(*RESOURCES, *resources, *RESOURCES)
     with monkeypatch.context() as patch:
-        patch.setattr(structs, "_MOST_REMEMBERED", 300)
+        patch.setattr(texts, "_MOST_REMEMBERED", 300)
         forgetful = parse(data)
     remembered = parse(data)
     assert (forgetful.quarantined, forgetful.references) == (remembered.quarantined, remembered.references)
