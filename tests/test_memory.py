@@ -18,6 +18,11 @@ def test_a_slim_frame_is_equal_to_what_it_was_made_of():
     assert slim(FRAME).null_count().equals(FRAME.null_count())
 
 
+def test_of_a_slim_frame_empty_columns_are_not_kept_row_by_row():
+    lists = pl.concat([FRAME] * 10_000).rechunk()
+    assert slim(lists).estimated_size() < lists.estimated_size()
+
+
 def test_a_frame_without_rows_or_without_empty_columns_stays_as_it_is():
     assert slim(FRAME.clear()).equals(FRAME.clear())
     assert slim(FRAME.select("text")).equals(FRAME.select("text"))

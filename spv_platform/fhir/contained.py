@@ -129,7 +129,7 @@ def add_drugs(
     stated = [columns[column] for column in (_CODE, _TEXT) if column in columns]
     found: dict[int, Concept] = {}
     for row, reference in enumerate(codes.tolist()):
-        _, key, _ = references[reference] or (None, None, None)
+        _, key, _ = (references[reference] if reference >= 0 else None) or (None, None, None)
         text = (within[row].get(key or "") if within else None) or drugs.get(key or "")
         if text is None or any(cells.codes[row] >= 0 and cells.values[cells.codes[row]] for cells in stated):
             continue

@@ -168,7 +168,8 @@ def _check(resource_type: str, resource: dict[str, Any], base: str) -> list[Prob
     problems = list(broken(model, own, base))
     problems += _check_contained(contained, f"{base}/contained")
     for pointer, inside in list(_parameters(resource, base)) if resource_type == "Parameters" else ():
-        problems += _check_inside(inside.pop("resource"), f"{pointer}/resource")
+        at, each = f"{pointer}/resource", inside.pop("resource")
+        problems += _check_inside(each, at) if each not in ({}, [], "") else []  # which has been told
     if model is None:
         return problems
     told = {problem.pointer for problem in problems}

@@ -1,21 +1,18 @@
 """What the extensions of resources say: their urls, and which elements they stand for."""
 
 import json
-import re
 from typing import Any
 
 import msgspec
 
 from spv_platform.fhir.lot import NO_EXTENSIONS, Lot, Resource
 from spv_platform.fhir.structs import EXTENSIONS
+from spv_platform.fhir.texts import may_extend
 from spv_platform.lake.describe import MODIFIER
 
 #: Reads a number as its text, so that no number is out of range.
 _any_decoder = msgspec.json.Decoder(float_hook=str)
 
-#: Of ASCII: no writer escapes one, but it may stand in the name of an extension.
-_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
-_BACKSLASH = ord("\\")
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 #: What extensions say, see `extensions_of`.
@@ -32,10 +29,6 @@ def extensions_in(lot: Lot) -> list[Extensions]:
     return [extensions_of(text, lot.resource(number)) for number, text in enumerate(lot.texts)]
 
 
-def _may_have_some(text: bytes) -> bool:
-    return b'xtension":[' in text or (_BACKSLASH in text and _ESCAPED_LETTER.search(text) is not None)
-
-
 def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
     """What the extensions of a resource say, at any depth; None when there is nothing.
 
@@ -46,7 +39,7 @@ def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
     Returns:
         Every url, sorted, with repetitions; the elements that are absent for a reason: JSON pointer and reason, sorted.
     """
-    if not _may_have_some(text):
+    if not may_extend(text):
         return NOTHING_SAID
     urls: list[str] = []
     absent: list[tuple[str, str]] = []
@@ -56,7 +49,7 @@ def extensions_of(text: bytes, resource: Resource | None = None) -> Extensions:
         for name, part, element in zip(resource.names, resource.texts, resource.elements, strict=True):
             if element.extensions is None:
                 element.extensions = [], []
-                if name in EXTENSIONS or b'xtension":[' in part:
+                if name in EXTENSIONS or may_extend(part):
                     _collect({name: _read_any(part)}, "", *element.extensions)
             urls += element.extensions[0]
             absent += element.extensions[1]

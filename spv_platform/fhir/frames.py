@@ -83,20 +83,33 @@ class TableRows:
         self._height = 0
         self._places = 0
         self._frames: list[pl.DataFrame] = []
+        self._framed = 0
+        self._late = False
 
     def __len__(self) -> int:
         return self._height + sum(frame.height for frame in self._frames)
 
     def add(self, block: Block) -> None:
-        """Take rows."""
+        """Take rows of the object."""
+        self._late = self._late or int(block.places.min()) < self._framed
         self._blocks.append(block)
         self._height += len(block)
-        self._places = max(self._places, int(block.places.max(initial=-1)) + 1)
+        self._places = max(self._places, int(block.places.max()) + 1)
+
+    def frame_if_many(self) -> None:
+        """Make a frame of the object's rows so far if they are many."""
         if self._height >= CHUNK_ROWS:
+            framed = self._places
             self._flush()
+            self._framed = max(self._framed, framed)
+
+    def sort(self) -> None:
+        """Put the object's rows in the order of their places, if some came after a frame was made."""
+        if self._late:
+            self._frames = [self.frame().sort("source_entry", maintain_order=True)]
 
     def extend(self, other: "TableRows") -> None:
-        """Take all rows of another, after these; it is not to be used any more."""
+        """Take all rows of another object, after these; it is not to be used any more."""
         if other._frames or self._height + other._height > CHUNK_ROWS:
             self._flush()
         self._frames += other._frames
@@ -128,10 +141,6 @@ class TableRows:
             self._frames = [
                 frame.with_columns(version_time=time, versioned=time.is_not_null()) for frame in self._frames
             ]
-
-    def sort(self) -> None:
-        """Put the rows in the order of their entries."""
-        self._frames = [self.frame().sort("source_entry", maintain_order=True)]
 
     def frame(self) -> pl.DataFrame:
         """All rows, in the order of their places."""

@@ -4,13 +4,13 @@ Entries balance: entries = accepted + tombstones + duplicates + superseded + qua
 costs a neighbour.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 
-import msgspec
 import polars as pl
 from msgspec.structs import replace
 
@@ -22,9 +22,9 @@ from spv_platform.fhir.frames import TableRows
 from spv_platform.fhir.identify import condition_of, identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.references import SOUGHT_TYPES, Identified, Known, OpenEnd, Resolver
-from spv_platform.fhir.rows import Check, ObjectRows
+from spv_platform.fhir.rows import Broken, Check, ObjectRows
 from spv_platform.fhir.scalars import instant
-from spv_platform.fhir.split import Split, split
+from spv_platform.fhir.split import Split, is_one_bundle, says_lines, split
 from spv_platform.fhir.version import Origin, Version
 from spv_platform.memory import no_collections
 
@@ -144,22 +144,20 @@ def parse_object(
             is no time.
     """
     with no_collections():
-        parts = split(_without_blanks(data), content_type, max_entries, arrays=arrays)
+        parts = split(_without_blanks(data, content_type), content_type, max_entries, arrays=arrays)
         return _parsed(parts, Origin(source, source_object, landing_seq, batch_id), known, check)
 
 
-def _without_blanks(data: bytes) -> bytes:
-    """One JSON document without blanks between its tokens; anything else, and what is large, as it is.
+def _without_blanks(data: bytes, content_type: str) -> bytes:
+    """A Bundle without blanks between its tokens; anything else, and what is large, as it is.
 
-    Each resource would have to lose them by itself.
+    Each resource would have to lose them by itself. The entries have the same numbers as before.
     """
     head = data[:_HEAD_BYTES]
-    if len(data) > _MOST_BYTES or not (b"\n" in head or b'": ' in head):
+    blanks = b"\n" in head or b'": ' in head
+    if not blanks or len(data) > _MOST_BYTES or says_lines(content_type) or not is_one_bundle(data):
         return data
-    try:
-        return compact(data)
-    except (msgspec.DecodeError, RecursionError):
-        return data
+    return compact(data)
 
 
 def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedObject:
@@ -202,18 +200,13 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     newest_first = parts.kind == "history"
     # what a drug is has to be known before who got it
     for drugs in (True, False):
-        waiting = [version for version in versions if (version.resource_type == "Medication") is drugs]
+        some = [version for version in versions if (version.resource_type == "Medication") is drugs]
         if not drugs:
             rows.note_drugs(winners_of(projected, newest_first=newest_first)[0])
-        while waiting:
-            now, later = _first_of_each(waiting, conditions)
-            for some in _portions(parts, now):
-                refused = rows.add(some)
-                bad += [problem for entry, error in refused.items() for problem in _set_aside(entry, error)]
-                projected += [version for version in some if version.entry not in refused]
-            there = {conditions.get(version.entry) for version in projected}
-            waiting = [version for version in later if conditions[version.entry] not in there]
-            repeated += len(later) - len(waiting)
+        taken, refused, again = _take(rows, parts, some, conditions)
+        projected += taken
+        bad += [problem for entry, error in refused.items() for problem in _set_aside(entry, error)]
+        repeated += again
     projected.sort(key=lambda each: each.entry)
     winners, duplicates = winners_of(projected, newest_first=newest_first)
     superseded = len(projected) - len(winners) - duplicates
@@ -249,6 +242,35 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
     return raw
 
 
+def _take(
+    rows: ObjectRows, parts: Split, versions: list[Version], conditions: Mapping[int, str]
+) -> tuple[list[Version], Broken, int]:
+    """Project versions: those that are taken, why others are not, and how many repeat what is there by then.
+
+    Of those that are to be created only if there is no such resource the first that is taken counts.
+    """
+    taken: list[Version] = []
+    broken: Broken = {}
+    repeated = 0
+    alternatives: defaultdict[str, deque[Version]] = defaultdict(deque)
+    now: list[Version] = []
+    for version in versions:
+        (alternatives[conditions[version.entry]] if version.entry in conditions else now).append(version)
+    while now or alternatives:
+        tried = {condition: waiting.popleft() for condition, waiting in alternatives.items()}
+        now = sorted([*now, *tried.values()], key=lambda each: each.entry) if tried else now
+        for portion in _portions(parts, now):
+            broken |= rows.add(portion)
+        taken += [version for version in now if version.entry not in broken]
+        for condition, version in tried.items():
+            if version.entry not in broken:
+                repeated += len(alternatives.pop(condition))
+            elif not alternatives[condition]:
+                del alternatives[condition]
+        now = []
+    return taken, broken, repeated
+
+
 def _portions(parts: Split, versions: list[Version]) -> Iterator[list[Version]]:
     """The versions in portions of bounded size, in their order."""
     portion: list[Version] = []
@@ -262,21 +284,6 @@ def _portions(parts: Split, versions: list[Version]) -> Iterator[list[Version]]:
         left -= size
     if portion:
         yield portion
-
-
-def _first_of_each(versions: list[Version], conditions: Mapping[int, str]) -> tuple[list[Version], list[Version]]:
-    """Those to take now, and those whose condition an earlier one has."""
-    if not conditions:
-        return versions, []
-    first: list[Version] = []
-    later: list[Version] = []
-    known: set[str] = set()
-    for version in versions:
-        condition = conditions.get(version.entry)
-        (later if condition in known else first).append(version)
-        if condition:
-            known.add(condition)
-    return first, later
 
 
 def _queued(ends: Mapping[OpenEnd, int]) -> list[QueuedReference]:

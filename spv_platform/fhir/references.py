@@ -11,7 +11,7 @@ full_url      an absolute URL, the fullUrl of an entry                          
 relative      `Type/id`, or the same under the base of the entry's own fullUrl             yes
 fallback      `Type/id` of an entry whose fullUrl says otherwise, or says another base     yes
 contained     `#id`, a resource inside of the one that refers to it; `#`, that one            if there
-other_version a version of an entry that is there in another one                           yes
+other_version a version of an entry of which only others came with the object              yes
 ambiguous     a fullUrl, an identifier or an id that several entries have                  no
 conditional   `Type?search`                                                                if there or known
 logical       only an identifier; or one beside a reference that leads nowhere, if there   if there or known

@@ -21,13 +21,15 @@ from spv_platform.fhir.rules import Problem
 from spv_platform.fhir.split import Split
 from spv_platform.fhir.version import Origin, Version, systems_of
 from spv_platform.lake.describe import Table
-from spv_platform.lake.tables import MEDICATION, OTHER_RESOURCE, TABLES, table_of
+from spv_platform.lake.tables import MEDICATION, TABLES, table_of
 
 Check = Callable[[str, bytes], list[Problem]]
 #: By entry: why it is not taken.
 Broken = dict[int, EntryRefusedError]
 
 _BACKSLASH = ord("\\")
+#: Of the place of a row: its entry, and in these bits which of the resources inside of it.
+_PART_BITS = 24
 
 
 class _Group(NamedTuple):
@@ -49,6 +51,16 @@ class _Group(NamedTuple):
             return self
         versions, numbers = [self.versions[each] for each in kept], [self.numbers[each] for each in kept]
         return _Group(self.lot.only(kept), versions, numbers)
+
+
+class _Around(NamedTuple):
+    """What the parts of a resource have from it: whom it is about, and its candidates (`LotReferences`)."""
+
+    patient: str | None
+    candidates: int
+
+
+_NOTHING_AROUND = _Around(None, -1)
 
 
 class ObjectRows:
@@ -73,7 +85,6 @@ class ObjectRows:
         self._check = check
         self._drugs: dict[str, bytes] = {}
         self._rows: dict[str, TableRows] = {}
-        self._next_place = 0
         self._open_ends: list[tuple[list[Sequence[OpenEnd]], Codes, Codes]] = []
         self._contained: dict[int, int] = {}
 
@@ -99,13 +110,13 @@ class ObjectRows:
         if broken:
             groups = [left for group in groups if (left := group.without(broken)).versions]
             made = [projector_of(group.lot.type).made(group.lot) for group in groups]
-        places = {}
-        for version in versions:
-            places[version.entry] = self._next_place
-            self._next_place += 1 + (len(holders[version.entry].parts) if version.entry in holders else 0)
-        about: dict[int, str | None] = {}
+        around: dict[int, _Around] = {}
         for group, each in zip(groups, made, strict=True):
-            self._project(group, each, holders, places, about)
+            self._project(group, each, holders, around)
+            if group.lot.type not in contract.BY_SHAPE and not any(group.numbers):
+                self.seen.look_at(group.lot)
+        for rows in self._rows.values():
+            rows.frame_if_many()
         self._contained |= {entry: len(holder.parts) for entry, holder in holders.items()}
         return broken
 
@@ -138,41 +149,36 @@ class ObjectRows:
             narrated = group.lot.lenient or "text" in group.lot.names
             for version, text in zip(group.versions, group.lot.texts, strict=True):
                 version.digest = digest(text, narrated=narrated)
-            if group.lot.type not in contract.BY_SHAPE:
-                self.seen.look_at(group.lot)
         return found
 
     def _project(
-        self,
-        group: _Group,
-        made: MadeLot,
-        holders: Mapping[int, Holder],
-        places: Mapping[int, int],
-        about: dict[int, str | None],
+        self, group: _Group, made: MadeLot, holders: Mapping[int, Holder], around: dict[int, "_Around"]
     ) -> None:
+        """Make the rows of a group; those of resources that contain others come before these."""
         versions = group.versions
+        entries = np.array([version.entry for version in versions])
         holding = [holders.get(version.entry) for version in versions] if holders else []
         names = [holder.names if holder else {} for holder in holding] if any(holding) else []
         references = LotReferences(self._references, [version.full_url for version in versions], names)
         columns = made.columns(references)
-        patients = made.patients(versions, references, [about.get(version.entry) for version in versions])
-        if holders:
-            about |= {
-                version.entry: patient
-                for version, patient, number in zip(versions, patients, group.numbers, strict=True)
-                if number == 0
-            }
+        outside = [around.get(version.entry, _NOTHING_AROUND) for version in versions]
+        patients = made.patients(versions, references, [each.patient for each in outside])
+        # whom a part is about may follow from the references of what it is in
+        inherited = np.array([each.candidates for each in outside])
+        references.candidates = np.where(
+            inherited < 0, references.candidates, np.maximum(references.candidates, 0) + inherited
+        )
+        if holders and not any(group.numbers):
+            stated = zip(versions, patients, references.candidates.tolist(), strict=True)
+            around |= {version.entry: _Around(patient, candidates) for version, patient, candidates in stated}
         table = table_of(group.lot.type)
         if table is MEDICATION:
             within = [holder.texts if holder else {} for holder in holding] if any(holding) else []
             add_drugs(columns, references.candidates, self._drugs, within)
         candidates = [None if each < 0 else each for each in references.candidates.tolist()]
         systems = systems_of(versions, self._origin, patients, extensions_in(group.lot), candidates)
-        standing = np.array([places[version.entry] for version in versions]) + np.array(group.numbers)
-        self._rows_of(table).add(Block(systems, columns, standing))
-        if references.open_ends:
-            entries = np.array([version.entry for version in versions])
-            self._open_ends += [(ends, codes, entries) for ends, codes in references.open_ends]
+        self._rows_of(table).add(Block(systems, columns, (entries << _PART_BITS) + np.array(group.numbers)))
+        self._open_ends += [(ends, codes, entries) for ends, codes in references.open_ends]
 
     def contained(self, winners: list[Version]) -> int:
         """How many rows are of resources inside of the winning ones."""
@@ -185,17 +191,14 @@ class ObjectRows:
             winners: the versions.
             redated: whether some have another time by now than when their rows were made.
         """
-        late = {OTHER_RESOURCE.name} if self._drugs else set()
         for version in winners:
             if version.deleted:
-                table = table_of(version.resource_type)
                 patient = version.resource_id if version.resource_type == "Patient" else None
                 systems = systems_of([version], self._origin, [patient], [NOTHING_SAID], [None])
-                self._rows_of(table).add(Block(systems, {}, np.array([self._next_place])))
-                self._next_place += 1
-                late.add(table.name)
-        for name in late & self._rows.keys():
-            self._rows[name].sort()
+                place = np.array([version.entry << _PART_BITS])
+                self._rows_of(table_of(version.resource_type)).add(Block(systems, {}, place))
+        for rows in self._rows.values():
+            rows.sort()
         if sum(map(len, self._rows.values())) > len(winners) + self.contained(winners):
             entries = {version.entry for version in winners}
             for rows in self._rows.values():
@@ -209,9 +212,10 @@ class ObjectRows:
     def open_ends(self, winners: list[Version]) -> Counter[OpenEnd]:
         """What leads out of the object from the winning versions, counted."""
         counts: Counter[OpenEnd] = Counter()
-        winning = np.array([version.entry for version in winners])
+        wins = np.zeros(len(self._entries), bool)
+        wins[[version.entry for version in winners]] = True
         for ends, codes, entries in self._open_ends:
-            often = np.bincount(codes[np.isin(entries, winning)], minlength=len(ends)).tolist()
+            often = np.bincount(codes[wins[entries]], minlength=len(ends)).tolist()
             for each, times in zip(ends, often, strict=True):
                 for end in each if times else ():
                     counts[end] += times

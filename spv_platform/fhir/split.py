@@ -5,7 +5,6 @@ What belongs here: the outer shape of the content and its limits. What does not:
 
 import json
 from dataclasses import dataclass
-from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -18,6 +17,8 @@ from spv_platform.fhir.structure import MAX_DEPTH, scan_entries, too_deep
 BUNDLE_TYPES = frozenset({"transaction", "batch", "collection", "searchset", "history", "message", "document"})
 
 _NDJSON_TYPES = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
+#: Bytes up to which an object is looked at as a whole, which takes some times as many.
+_SHORT = 16 * 2**20
 #: Lines among which one that is a resource tells that lines are entries.
 _HEAD_LINES = 10
 _BOM = b"\xef\xbb\xbf"
@@ -159,7 +160,7 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
         raise PermanentError("empty_payload")
     if arrays and data.lstrip().startswith(b"["):
         return _array(data, max_entries)
-    said_lines = content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES
+    said_lines = says_lines(content_type)
     bundle = None
     most_objects = max_entries * _OBJECTS_PER_ENTRY
     if len(data) <= most_objects or data.count(b"{") <= most_objects:
@@ -170,7 +171,8 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
     if said_lines and (bundle is None or bundle.resource_type != "Bundle"):
         return _patiently(data, max_entries) if _is_broken_bundle(data) else _lines(data, max_entries)
     if bundle is None:
-        return _lines(data, max_entries) if _looks_like_lines(data) else _patiently(data, max_entries)
+        lines = _looks_like_lines(data) and not _is_broken_bundle(data)
+        return _lines(data, max_entries) if lines else _patiently(data, max_entries)
     _require_bundle(bundle)
     if not _says_all_once(data, bundle):
         return _patiently(data, max_entries)
@@ -180,9 +182,22 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
     return Split(bundle.type or "", bundle.timestamp, _of_entries(data, entries))
 
 
+def says_lines(content_type: str) -> bool:
+    """Whether a content type says NDJSON."""
+    return content_type.partition(";")[0].strip().lower() in _NDJSON_TYPES
+
+
+def is_one_bundle(data: bytes) -> bool:
+    """Whether it is a Bundle that a reader reads as a whole."""
+    try:
+        return _bundle_decoder.decode(data).resource_type == "Bundle"
+    except _UNREADABLE:
+        return False
+
+
 def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
     """Whether nothing was lost because its name comes twice, by what is around resources."""
-    if len(_encode(bundle)) == len(data):
+    if len(data) <= _SHORT and len(_encode(bundle)) == len(data):
         return True
     start, place, found, around = pa.py_buffer(data).address, 0, 0, []
     for entry in bundle.entry or ():
@@ -218,8 +233,10 @@ def _require_bundle(header: _Header) -> None:
 
 
 def _of_entries(data: bytes, entries: list[_Entry]) -> list[RawEntry]:
-    sound = _are_sound(data, [entry.resource for entry in entries]) if data.isascii() and entries else repeat(False)
-    return [_of_entry(i, entry, sound=each) for i, (entry, each) in enumerate(zip(entries, sound, strict=False))]
+    if entries and len(data) <= _SHORT and data.isascii():
+        sound = _are_sound(data, [entry.resource for entry in entries])
+        return [_of_entry(i, entry, sound=sound[i]) for i, entry in enumerate(entries)]
+    return [_of_entry(i, entry) for i, entry in enumerate(entries)]
 
 
 def _are_sound(data: bytes, resources: list[msgspec.Raw]) -> list[bool]:

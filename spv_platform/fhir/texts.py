@@ -23,6 +23,8 @@ _BLANK = re.compile(
     rb'|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)+"'
 )
 _BLANK_CODE, _DELETE_CODE, _BACKSLASH_CODE = b" \x7f\\"
+#: Of ASCII: no writer escapes one, but it may stand in the name of an extension.
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
 _END_OF_NAME = b'":'
 DIGITS = frozenset(b"-0123456789")
 
@@ -108,7 +110,7 @@ class ElementTexts(dict[bytes, Taken]):
         return Taken(value, None if self._may_extend(text) else NO_EXTENSIONS)
 
     def _may_extend(self, text: bytes) -> bool:
-        return self._extends or b'xtension":[' in text
+        return self._extends or may_extend(text)
 
     def _remember(self, texts: list[bytes], read: list[Taken | None]) -> None:
         for text, taken in zip(texts, read, strict=True):
@@ -119,6 +121,11 @@ class ElementTexts(dict[bytes, Taken]):
             for each in self.everywhere:
                 each.clear()
             ElementTexts.spent = 0
+
+
+def may_extend(text: bytes) -> bool:
+    """Whether JSON text has extensions, or names that may be theirs."""
+    return b'xtension":[' in text or (_BACKSLASH_CODE in text and _ESCAPED_LETTER.search(text) is not None)
 
 
 def is_plain(text: bytes) -> bool:

@@ -139,13 +139,15 @@ class _Open:
     """One object, opened, and what the ledger knows that bears on it.
 
     Attributes:
+        reason: why it cannot be opened; then there is nothing else.
         twin: the object that has the same content and was published before.
         asked: what its references ask for, as far as its text tells.
         meant: the resources that these may mean.
     """
 
-    opened: "Opened"
-    digest: str
+    opened: "Opened | None"
+    reason: str | None = None
+    digest: str = ""
     twin: "Twin | None" = None
     asked: "Set[Asked]" = frozenset()
     meant: "dict[Asked, list[str]]" = field(default_factory=dict)
@@ -155,18 +157,20 @@ def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> _Op
     """Open one object and ask the ledger; called ahead of its turn, while another is parsed.
 
     Raises:
-        PermanentError: it cannot be opened, or the feed does not take it.
+        PermanentError: of the ledger or the keys; what is wrong with the object is a reason.
     """
-    opened = open_item(platform, item, contract)
+    try:
+        opened = open_item(platform, item, contract)
+    except PermanentError as error:
+        return _Open(None, error.reason)
     if not contract.takes(opened.content_type):
-        raise PermanentError("content_type_refused")
+        return _Open(None, "content_type_refused")
     digest = hashlib.sha256(opened.plain).hexdigest()
     with platform.db.transaction() as cur:
         twin = objects.find_published_digest(cur, item.tenant, item.feed, digest, item.seq)
-    if twin:
-        return _Open(opened, digest, twin)
-    asked = healing.searches_in(opened.plain)
-    return _Open(opened, digest, None, asked, healing.look_up(platform, item.tenant, item.feed, asked))
+    asked = set() if twin else healing.searches_in(opened.plain)
+    meant = healing.look_up(platform, item.tenant, item.feed, asked)
+    return _Open(opened, None, digest, twin, asked, meant)
 
 
 def _process(
@@ -178,10 +182,9 @@ def _process(
     seen: dict[tuple[str, str], Outcome],
 ) -> Outcome:
     """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
-    try:
-        content = open_()
-    except PermanentError as error:
-        return Outcome(item, reason=error.reason)
+    content = open_()
+    if content.opened is None:
+        return Outcome(item, reason=content.reason)
     known = Outcome(item, plain_digest=content.digest, plain_bytes=len(content.opened.plain))
     if twin := content.twin:
         return replace(known, same_as=twin.seq, entries=twin.entries, duplicates=twin.entries)
@@ -190,19 +193,21 @@ def _process(
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
-    outcome = _parse(platform, claim, known, content, contract)
+    outcome = _parse(platform, claim, known, content.opened, content, contract)
     seen[item.feed, content.digest] = replace(outcome, rows={})
     return outcome
 
 
-def _parse(platform: Platform, claim: Claim, known: Outcome, content: _Open, contract: FeedContract) -> Outcome:
+def _parse(
+    platform: Platform, claim: Claim, known: Outcome, opened: "Opened", content: _Open, contract: FeedContract
+) -> Outcome:
     from spv_platform.fhir.parse import parse_object
 
     item, meant = known.item, content.meant
     parse = partial(
         parse_object,
-        content.opened.plain,
-        content_type=content.opened.content_type,
+        opened.plain,
+        content_type=opened.content_type,
         source=item.feed,
         landing_seq=item.seq,
         source_object=known.plain_digest,

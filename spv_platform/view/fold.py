@@ -110,7 +110,10 @@ def pack(facts: pl.DataFrame, *, folded: bool = False) -> dict[tuple[str, str], 
     ordered = ordered if folded else sort(ordered)
     runs = ordered.select(record=pl.struct("source", "patient_id").rle()).unnest("record")
     records = runs["value"].struct.unnest().iter_rows()
-    return dict(zip(records, _documents(ordered, runs["len"]), strict=True))
+    found = dict(zip(records, _documents(ordered, runs["len"]), strict=True))
+    if len(found) < runs.height:
+        raise ValueError("facts of one record do not stand together")
+    return found
 
 
 def unpack(documents: Iterable[bytes]) -> pl.DataFrame:

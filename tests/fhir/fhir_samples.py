@@ -1,6 +1,7 @@
 """Small resources and objects for the tests of `spv_platform.fhir`."""
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 from hypothesis import settings
@@ -47,7 +48,11 @@ def ndjson(*resources: Any) -> bytes:
 
 
 def parse(
-    data: bytes, content_type: str = "", check: Any = contract.second_opinion, max_entries: int = 1000
+    data: bytes,
+    content_type: str = "",
+    check: Any = contract.second_opinion,
+    max_entries: int = 1000,
+    known: Any = MappingProxyType({}),
 ) -> ParsedObject:
     return parse_object(
         data,
@@ -57,6 +62,7 @@ def parse(
         source_object="f" * 64,
         batch_id="b1",
         max_entries=max_entries,
+        known=known,
         check=check,
     )
 

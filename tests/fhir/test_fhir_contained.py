@@ -214,3 +214,17 @@ def test_the_same_address_in_two_resources_leads_into_each() -> None:
     both = [report(form, id=id_, result=[{"display": "x"}], presentedForm=[{"url": "#b"}]) for id_ in ("d1", "d2")]
     found = rows(parse(bundle(*map(entry, both))), "diagnostic_report")
     assert [row["presented_form"][0]["key"] for row in found] == ["Binary/d1#b", "Binary/d2#b"]
+
+
+def test_what_is_contained_is_as_well_known_as_whom_its_container_is_about() -> None:
+    """Else of two rows of it the one from before its patient was known could count."""
+    inside = {"resourceType": "Observation", "id": "z", "status": "final", "code": LOINC}
+    outside = {**inside, "id": "o1", "subject": {"reference": "Patient?identifier=s|9"}, "contained": [inside]}
+    data, asked = bundle(entry(outside)), ("Patient", "identifier=s|9")
+    for known in ({}, {asked: ["Patient/a"]}):
+        found = rows(parse(data, known=known), "observation")
+        patient_id, candidates = ("a", 1) if known else (None, 0)
+        assert [(row["resource_id"], row["patient_id"], row["_candidates"]) for row in found] == [
+            ("o1", patient_id, candidates),
+            ("o1#z", patient_id, candidates),
+        ]

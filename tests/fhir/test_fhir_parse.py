@@ -339,6 +339,28 @@ def test_what_an_object_comes_to_does_not_depend_on_how_much_is_read_at_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spv_platform.fhir.parse._MOST_ENTRIES", entries)
         patch.setattr("spv_platform.fhir.parse._MOST_BYTES", size)
+        patch.setattr(frames, "CHUNK_ROWS", entries)
         cut = parse(data)
     assert {name: frame.rows() for name, frame in cut.tables.items()} == {n: f.rows() for n, f in whole.tables.items()}
     assert (cut.duplicates, cut.superseded, cut.references) == (whole.duplicates, whole.superseded, whole.references)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_each_row_leads_to_the_text_that_it_was_made_of(indent: int | None) -> None:
+    strange = {"fullUrl": "urn:uuid:a", "foo": 1, "resource": patient("p1")}
+    for first in (entry(patient("p1")), strange, entry(patient("p1"), note="x")):
+        data = bundle(first, entry(observation("o1")), entry(patient("p2", gender="male")), indent=indent)
+        parsed = parse(data)
+        for frame in parsed.tables.values():
+            for number, told in frame.select("source_entry", "digest").iter_rows():
+                assert digest(compact(body_of(data, "", number))) == told
+
+
+def test_of_several_creates_under_one_condition_the_first_that_is_taken_counts() -> None:
+    request = {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=s|1"}
+    broken = [entry(patient(f"b{number}", foo=1), request=request) for number in range(3)]
+    taken = [entry(patient(f"p{number}"), request=request) for number in range(3)]
+    parsed = parse(bundle(*broken, entry(patient("x")), *taken, entry(patient("y"))))
+    assert counts(parsed) == (8, 3, 0, 2, 0, 3)
+    # those of a condition have the id that it gives the first of them
+    assert parsed.tables["patient"]["source_entry"].to_list() == [3, 4, 7]

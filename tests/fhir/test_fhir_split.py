@@ -264,3 +264,12 @@ def test_any_damage_to_a_bundle_is_a_refusal_with_a_reason_or_entries(damage: by
     data = bundle(entry(patient()), entry(observation()))
     with contextlib.suppress(PermanentError):
         split(data[:place] + damage + data[place + 1 :], "", LIMIT)
+
+
+@pytest.mark.parametrize("content_type", ["", "application/fhir+json"])
+def test_a_broken_bundle_with_resources_on_lines_of_their_own_is_no_list_of_lines(content_type: str) -> None:
+    entries = [json.dumps(patient(f"p{number}")) for number in range(3)]
+    text = ",\n".join(f'{{"fullUrl":"urn:uuid:{n}","resource":\n{each}\n}}' for n, each in enumerate(entries))
+    data = f'{{"resourceType":"Bundle","type":"transaction","entry":[\n{text}\n]}}'.replace('"p2"', '"p2",,')
+    found = split(data.encode(), content_type, LIMIT)
+    assert (found.kind, [each.problem for each in found.entries]) == ("transaction", [None, None, "entry_not_json"])
