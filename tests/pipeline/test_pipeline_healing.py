@@ -11,6 +11,7 @@ from pipeline_bundles import MRN, Resource, bundle, patient, result
 from pipeline_practices import TRIAL, put_trials
 from pipeline_world import World, approved, reasons, records_of, tables_of
 
+from spv_platform.errors import PermanentError
 from spv_platform.fhir import parse
 from spv_platform.fhir.parse import parse_object
 from spv_platform.pipeline.claims import hold
@@ -181,3 +182,18 @@ def test_any_order_of_processing_gives_the_same_tables_and_states(
     world.drain()
     assert known_of(world) == known_of(in_order)
     assert states_of(world) == states_of(in_order)
+
+
+def test_what_the_ledger_refuses_while_an_object_is_opened_is_no_fault_of_the_object(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermanentError("internal_error", "57014")
+
+    world.land("first", entry(ANN, f"{BASE}/Patient/ann"))
+    with monkeypatch.context() as patch:
+        patch.setattr("spv_platform.ledger.objects.find_published_digest", refuse)
+        world.drain()
+    # the object waits with its batch, it is not quarantined
+    assert world.rows("SELECT state, reason FROM ops.object") == [("set_aside", "internal_error")]
+    assert world.rows("SELECT state, reason FROM ops.batch") == [("set_aside", "internal_error")]
