@@ -34,8 +34,9 @@ lint: $(STAMP) ## style, security rules, types, secrets
 
 bench: $(STAMP) ## every figure of the README; takes hours
 	$(BIN)/spv bench latency --json
-	$(BIN)/spv bench ingest --mb 500 --json
-	$(BIN)/spv bench ingest --mb 500 --workers 2 --json
+	$(BIN)/spv bench ingest --mb 1000 --json
+	$(BIN)/spv bench ingest --mb 2000 --json
+	$(BIN)/spv bench ingest --mb 2000 --workers 2 --json
 	$(BIN)/spv bench large --json
 	$(BIN)/spv bench discovery --objects 1000000 --json
 	$(BIN)/spv bench publish --rows 100000 --rows 10000000 --batches 12 --json

@@ -1,4 +1,4 @@
-"""Projection: one resource to one row of its table, as `lake.tables` describes it.
+"""Projection: resources to rows of their tables, as `lake.tables` describes them, a lot at a time.
 
 Each table's paths are compiled once for each type of resource. A column without a value is null; nothing is made up to
 fill it. A resource comes read by `structs`, or is read here, leniently; the row is the same. What an element comes to
