@@ -1,5 +1,6 @@
 import json
 
+from fhir_samples import bundle, entry, parse, patient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,3 +61,15 @@ def test_a_number_beyond_any_float_is_an_element_like_any_other():
 
 def test_a_resource_that_cannot_be_read_for_its_elements_is_passed_over():
     assert seen_in([b'{"a":{"d":' + b"1" * 5000 + b"}}", b'{"e":1}']) == {("Basic", "e")}
+
+
+def test_what_is_seen_of_resources_that_the_structs_take_are_their_paths():
+    name = {"family": "A", "given": ["B"], "period": {"start": "2020"}}
+    patients = [
+        patient("p1", name=[name, {"text": "x"}], active=True),
+        patient("p2", name=[{"text": "y"}], active=False, extension=[{"url": "u", "valueCoding": {"code": "c"}}]),
+        patient("p3", contact=[{"name": name, "telecom": [{"value": "1"}]}], _birthDate={"id": "d"}),
+    ]
+    found = parse(bundle(*map(entry, patients))).paths
+    expected = {path for each in patients for path in paths(each)} - {"resourceType"}
+    assert found == {("Patient", path) for path in expected}
