@@ -103,13 +103,13 @@ class ObjectRows:
         for group in own:
             _look_inside(group, holders, broken)
         groups = own + _inside(holders, broken)
-        made = [projector_of(group.lot.type).made(group.lot) for group in groups]
+        made = _made(groups)
         for group, each in zip(groups, made, strict=True):
             for number, pointer in each.wrong.items():
                 broken.setdefault(group.versions[number].entry, refused("invalid_resource", pointer))
         if broken:
             groups = [left for group in groups if (left := group.without(broken)).versions]
-            made = [projector_of(group.lot.type).made(group.lot) for group in groups]
+            made = _made(groups)
         around: dict[int, _Around] = {}
         for group, each in zip(groups, made, strict=True):
             self._project(group, each, holders, around)
@@ -233,6 +233,10 @@ def _take(
     for lot, numbers in contract.read_all(resource_type, [text for _, text in resources]):
         found.append(_Group(lot, [left.pop(number)[0] for number in numbers], [0] * len(numbers)))
     return list(left.values())
+
+
+def _made(groups: list[_Group]) -> list[MadeLot]:
+    return [projector_of(group.lot.type).made(group.lot) for group in groups]
 
 
 def _look_inside(group: _Group, holders: dict[int, Holder], broken: Broken) -> None:

@@ -139,52 +139,53 @@ class _Open:
     """One object, opened, and what the ledger knows that bears on it.
 
     Attributes:
-        reason: why it cannot be opened; then there is nothing else.
         twin: the object that has the same content and was published before.
         asked: what its references ask for, as far as its text tells.
         meant: the resources that these may mean.
     """
 
-    opened: "Opened | None"
-    reason: str | None = None
-    digest: str = ""
-    twin: "Twin | None" = None
-    asked: "Set[Asked]" = frozenset()
-    meant: "dict[Asked, list[str]]" = field(default_factory=dict)
+    opened: "Opened"
+    digest: str
+    twin: "Twin | None"
+    asked: "Set[Asked]"
+    meant: "dict[Asked, list[str]]"
 
 
-def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> _Open:
+def _open(platform: Platform, item: LedgerObject, contract: FeedContract) -> _Open | str:
     """Open one object and ask the ledger; called ahead of its turn, while another is parsed.
 
+    Returns:
+        It, or the reason why it is to be set aside.
+
     Raises:
-        PermanentError: of the ledger or the keys; what is wrong with the object is a reason.
+        PermanentError: the ledger refused, which is no fault of the object.
     """
     try:
         opened = open_item(platform, item, contract)
     except PermanentError as error:
-        return _Open(None, error.reason)
+        return error.reason
     if not contract.takes(opened.content_type):
-        return _Open(None, "content_type_refused")
+        return "content_type_refused"
     digest = hashlib.sha256(opened.plain).hexdigest()
     with platform.db.transaction() as cur:
         twin = objects.find_published_digest(cur, item.tenant, item.feed, digest, item.seq)
     asked = set() if twin else healing.searches_in(opened.plain)
     meant = healing.look_up(platform, item.tenant, item.feed, asked)
-    return _Open(opened, None, digest, twin, asked, meant)
+    return _Open(opened, digest, twin, asked, meant)
 
 
 def _process(
     platform: Platform,
     claim: Claim,
     item: LedgerObject,
-    open_: Callable[[], _Open],
+    open_: Callable[[], _Open | str],
     contract: FeedContract,
     seen: dict[tuple[str, str], Outcome],
 ) -> Outcome:
     """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
     content = open_()
-    if content.opened is None:
-        return Outcome(item, reason=content.reason)
+    if isinstance(content, str):
+        return Outcome(item, reason=content)
     known = Outcome(item, plain_digest=content.digest, plain_bytes=len(content.opened.plain))
     if twin := content.twin:
         return replace(known, same_as=twin.seq, entries=twin.entries, duplicates=twin.entries)
@@ -193,21 +194,19 @@ def _process(
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
-    outcome = _parse(platform, claim, known, content.opened, content, contract)
+    outcome = _parse(platform, claim, known, content, contract)
     seen[item.feed, content.digest] = replace(outcome, rows={})
     return outcome
 
 
-def _parse(
-    platform: Platform, claim: Claim, known: Outcome, opened: "Opened", content: _Open, contract: FeedContract
-) -> Outcome:
+def _parse(platform: Platform, claim: Claim, known: Outcome, content: _Open, contract: FeedContract) -> Outcome:
     from spv_platform.fhir.parse import parse_object
 
     item, meant = known.item, content.meant
     parse = partial(
         parse_object,
-        opened.plain,
-        content_type=opened.content_type,
+        content.opened.plain,
+        content_type=content.opened.content_type,
         source=item.feed,
         landing_seq=item.seq,
         source_object=known.plain_digest,
