@@ -15,6 +15,7 @@ from spv_platform.fhir.references import Identified, base_of
 from spv_platform.fhir.split import Split
 from spv_platform.fhir.version import Version
 
+#: (type, id) of a version.
 _key = attrgetter("resource_type", "resource_id")
 
 
@@ -50,7 +51,7 @@ def winners_of(versions: list[Version], *, newest_first: bool) -> tuple[list[Ver
     distinct: dict[tuple[str, str], dict[tuple[str, bool], Version]] = {}
     duplicates = 0
     for version in versions:
-        same = distinct.setdefault(version.key, {}).setdefault((version.digest, _is_undated_delete(version)), version)
+        same = distinct.setdefault(_key(version), {}).setdefault((version.digest, _is_undated_delete(version)), version)
         if same is version:
             continue
         duplicates += 1
@@ -127,7 +128,7 @@ def _by_key(versions: list[Version], wanted: list[bool]) -> list[list[int]]:
     places: dict[tuple[str, str], list[int]] = {}
     for place, version in enumerate(versions):
         if wanted[place]:
-            places.setdefault(version.key, []).append(place)
+            places.setdefault(_key(version), []).append(place)
     return [each for each in places.values() if len(each) > 1]
 
 

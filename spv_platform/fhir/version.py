@@ -36,11 +36,6 @@ class Version(msgspec.Struct, gc=False):
     own_id: bool = False
 
     @property
-    def key(self) -> tuple[str, str]:
-        """(type, id)."""
-        return (self.resource_type, self.resource_id)
-
-    @property
     def name(self) -> str:
         """`Type/id`, as references say it."""
         return f"{self.resource_type}/{self.resource_id}"
