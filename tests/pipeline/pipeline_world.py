@@ -180,10 +180,11 @@ def records_of(world: World, tenant: str = TENANT) -> dict[str, tuple[Any, ...]]
 
 
 def ledger_of(world: World) -> list[dict[str, Any]]:
-    """The ledger in landing order, and what was set aside; without attempts."""
+    """The ledger and what was set aside, in landing order; without attempts."""
     with world.platform.db.transaction() as cur:
         rows = objects.ledger_rows(cur)
-        set_aside = entries.list_entries(cur)
+        # batches that are in work at the same time set aside in either order
+        set_aside = sorted(entries.list_entries(cur), key=lambda entry: entry["object_seq"])
     dropped = {"attempt", "id", "at", "object_seq"}
     found = [{name: value for name, value in row.items() if name not in dropped} for row in rows + set_aside]
     for row in found:
