@@ -75,6 +75,11 @@ REASONS: dict[str, Reason] = {
     "request_mismatch": Reason(
         "entry", "The PUT names another resource than the one that it brings.", "Correct it at the source and resend."
     ),
+    "invalid_condition": Reason(
+        "entry",
+        "The search of a conditional create or update says no value, so it would find anybody.",
+        "Correct it at the source and resend.",
+    ),
     "modified_entry": Reason(
         "entry", "The entry has a modifierExtension, which may change what it means.", "Ask the sender what it says."
     ),

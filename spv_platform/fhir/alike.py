@@ -44,13 +44,15 @@ def winners_of(versions: list[Version], *, newest_first: bool) -> tuple[list[Ver
     time, then, if unversioned, the later entry, then (here only) what the status says, then the digest. Of what a
     history says nothing else of, the earlier entry is the newer version (FHIR R4, history). Equal contents are one
     version, at its first entry, with the latest time. A deletion without a time wins over versions that have one if it
-    comes after the best of them.
+    comes after the best of them. What is to be created only if it is not there repeats whatever else is there.
     """
     if _are_distinct(versions):
         return versions, 0
+    there = {_key(version) for version in versions if not (version.if_absent or version.deleted)}
+    counted = [version for version in versions if not version.if_absent or _key(version) not in there]
+    duplicates = len(versions) - len(counted)
     distinct: dict[tuple[str, str], dict[tuple[str, bool], Version]] = {}
-    duplicates = 0
-    for version in versions:
+    for version in counted:
         same = distinct.setdefault(_key(version), {}).setdefault((version.digest, _is_undated_delete(version)), version)
         if same is version:
             continue
@@ -87,9 +89,7 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
     Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
     patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
     """
-    created = [
-        parts.entries[version.entry].method == "POST" and version.entry not in conditional for version in versions
-    ]
+    created = [version.entry not in conditional and _is_created(parts, version) for version in versions]
     for places in _by_key(versions, created):
         urls = {versions[place].full_url or place for place in places}
         named = any(versions[place].own_id for place in places)
@@ -100,6 +100,12 @@ def _separate(parts: Split, versions: list[Version], names: list[Identified], co
             own = id_of_urn(url) if url else id_of_content(_content(parts, versions[place]))
             versions[place].resource_id = own or versions[place].resource_id
             names[place] = replace(names[place], resource_id=versions[place].resource_id)
+
+
+def _is_created(parts: Split, version: Version) -> bool:
+    """Whether its id means nothing beyond its object: it came with a POST, or has none and no history names it."""
+    method = parts.entries[version.entry].method
+    return method == "POST" or (method is None and not version.own_id and parts.kind != "history")
 
 
 def _set_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:

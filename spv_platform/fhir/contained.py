@@ -5,6 +5,7 @@ One has no identity outside of its container: it comes and goes with it. Its row
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import msgspec
@@ -93,9 +94,7 @@ def parts_of(version: Version, inside: list[Inside]) -> Holder:
         if type_ == "Bundle":
             # as one row its entries would be lost
             raise refused("nested_bundle", f"/contained/{number}/resourceType")
-        named = id_ or str(number)
-        while not id_ and named in ids:
-            named += ".0"
+        named = id_ or next(free for free in map(str, count(number)) if free not in ids | seen)
         if named in seen:
             # which of them a reference means cannot be said
             raise refused("invalid_resource", f"/contained/{number}/id")

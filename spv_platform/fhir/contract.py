@@ -25,7 +25,7 @@ from spv_platform.fhir.structs import Takers
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 #: Changes whenever the verdict on any resource may change.
-CONTRACT_VERSION = "r4b-models-7"
+CONTRACT_VERSION = "r4b-models-8"
 
 #: Most problems told of one resource; the rest say nothing new.
 MAX_PROBLEMS = 16

@@ -17,10 +17,9 @@ from spv_platform.fhir.split import RawEntry
 from spv_platform.fhir.version import Version
 
 _ID = re.compile(ID)
-_TARGET = re.compile(rf"([A-Z][A-Za-z]+)/({ID})")
 _SERVER = r"(?:/|[A-Za-z][A-Za-z0-9+.\-]*://[^?#]+/)?"
-#: What a PUT is for, also as an address of a server.
-_PUT = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)/({ID})")
+#: What a PUT or a DELETE is for, also as an address of a server.
+_TARGET = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)/({ID})")
 _PUT_BY_SEARCH = re.compile(rf"{_SERVER}([A-Z][A-Za-z]+)\?(.+)", re.DOTALL)
 _RESTFUL_TAIL = re.compile(rf".*/([A-Z][A-Za-z]+)/({ID})")
 _URN = re.compile(rf"urn:(?:uuid|oid):({ID})")
@@ -68,9 +67,10 @@ _head_decoder = msgspec.json.Decoder(_Head)
 #: Of versions of one time stands what takes back before what corrects, and what is not final yet last.
 _STANDING = {
     b'"entered-in-error"': 2,
-    **dict.fromkeys((b'"amended"', b'"corrected"', b'"appended"'), 1),
+    **dict.fromkeys((b'"amended"', b'"corrected"', b'"appended"', b'"refuted"', b'"not-taken"', b'"not-done"'), 1),
     **dict.fromkeys((b'"registered"', b'"partial"', b'"preliminary"'), -1),
 }
+_STANDING_OF_TOMBSTONE = 3
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
@@ -120,7 +120,7 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         raise refused("nested_bundle", "/parameter")
     if head.id is not None and not _ID.fullmatch(head.id):
         raise refused("invalid_id", "/id")
-    put = _PUT.fullmatch(entry.url or "") if entry.method == "PUT" else None
+    put = _TARGET.fullmatch(entry.url or "") if entry.method == "PUT" else None
     if put and (put[1] != resource_type or head.id not in (None, put[2])):
         raise refused("request_mismatch")
     resource_id = head.id or (put[2] if put else _id_of(entry, resource_type)) or id_of_content(raw)
@@ -149,8 +149,9 @@ def _holds_bundle(raw: bytes | msgspec.Raw) -> bool:
 
 
 def _standing(head: _Head) -> int:
-    if head.verification_status is not _ABSENT and b'"entered-in-error"' in bytes(head.verification_status):
-        return _STANDING[b'"entered-in-error"']
+    for said in (b'"entered-in-error"', b'"refuted"') if head.verification_status is not _ABSENT else ():
+        if said in bytes(head.verification_status):
+            return _STANDING[said]
     return _STANDING.get(bytes(head.status), 0) if head.status is not _ABSENT else 0
 
 
@@ -167,6 +168,7 @@ def _tombstone(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
         EMPTY,
         full_url=entry.full_url,
         deleted=True,
+        standing=_STANDING_OF_TOMBSTONE,
         version_time=_changed(entry, kind) or stated,
     )
 
@@ -189,7 +191,11 @@ def identifiers_of(version: Version, entry: RawEntry) -> tuple[str, ...]:
 
 
 def condition_of(entry: RawEntry, resource_type: str) -> str | None:
-    """The search, as `Type?search`, that a conditional create or update names its resource by."""
+    """The search, as `Type?search`, that a conditional create or update names its resource by.
+
+    Raises:
+        EntryRefusedError: it says no value to search for.
+    """
     if entry.method == "POST" and entry.if_none_exist:
         return _search_of(resource_type, entry.if_none_exist.partition("?")[2] or entry.if_none_exist)
     conditional = _PUT_BY_SEARCH.fullmatch(entry.url or "") if entry.method == "PUT" else None
@@ -199,9 +205,15 @@ def condition_of(entry: RawEntry, resource_type: str) -> str | None:
 
 
 def _search_of(resource_type: str, search: str) -> str:
-    """One text of a search, however its characters are escaped."""
-    said = "&".join("=".join(pair) for pair in parse_qsl(search, keep_blank_values=True))
-    return f"{resource_type}?{said or search}"
+    """One text of a search, however its characters are escaped and its parameters are ordered."""
+    try:
+        said = sorted(parse_qsl(search, keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError:
+        said = []
+    if not said or any(not value or value.endswith("|") for _, value in said):
+        # it finds anybody, so by it two patients would be one
+        raise refused("invalid_condition")
+    return f"{resource_type}?{'&'.join(map('='.join, said))}"
 
 
 def _made_id(digits: str) -> str:

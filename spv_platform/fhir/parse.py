@@ -162,6 +162,7 @@ def _without_blanks(data: bytes, content_type: str) -> bytes:
 
 def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedObject:
     stated = _bundle_time(parts)
+    history = parts.kind == "history"
     names: list[Identified] = []
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
@@ -169,13 +170,14 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     conditions: dict[int, str] = {}
     for entry in parts.entries:
         try:
-            version = identify(entry, parts.kind, stated)
+            version = identify(entry, parts.kind, None if history else stated)
             # a refused resource still gives its name to the references of its neighbours
             sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
             name = Identified(version.full_url, version.resource_type, version.resource_id, sought, version.version_id)
             condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
             if condition:
                 conditions[entry.index] = condition
+                version.if_absent = True
                 first = created.setdefault(condition, name)
                 if first is not name:
                     # to the server there is such a resource already, and this name means it
@@ -186,6 +188,8 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             continue
         names.append(name)
         versions.append(version)
+    if history:
+        _date_by_place(versions, stated)
     tell_apart(parts, versions, names, conditions.keys())
     others = (
         Identified(
@@ -197,18 +201,17 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     rows = ObjectRows(parts, Resolver(names, others), known, origin, check)
     projected: list[Version] = []
     repeated = 0
-    newest_first = parts.kind == "history"
     # what a drug is has to be known before who got it
     for drugs in (True, False):
         some = [version for version in versions if (version.resource_type == "Medication") is drugs]
         if not drugs:
-            rows.note_drugs(winners_of(projected, newest_first=newest_first)[0])
+            rows.note_drugs(winners_of(projected, newest_first=history)[0])
         taken, refused, again = _take(rows, parts, some, conditions)
         projected += taken
         bad += [problem for entry, error in refused.items() for problem in _set_aside(entry, error)]
         repeated += again
     projected.sort(key=lambda each: each.entry)
-    winners, duplicates = winners_of(projected, newest_first=newest_first)
+    winners, duplicates = winners_of(projected, newest_first=history)
     superseded = len(projected) - len(winners) - duplicates
     return ParsedObject(
         rows=rows.kept(winners, redated=duplicates > 0),
@@ -222,6 +225,19 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         references=_queued(rows.open_ends(winners)),
         paths=rows.seen.paths,
     )
+
+
+def _date_by_place(versions: list[Version], stated: datetime | None) -> None:
+    """Give versions of a history that say no time that of the next older change that says one; but for deletions.
+
+    A deletion without a time has a rule of its own (`winners_of`). The history's own time is only when it was asked
+    for, so it counts only if no version says any.
+    """
+    dated = any(version.version_time for version in versions)
+    time = None if dated else stated
+    for version in reversed(versions):
+        if not (dated and version.deleted and version.version_time is None):
+            time = version.version_time = version.version_time or time
 
 
 def body_of(data: bytes, content_type: str, entry: int) -> bytes:

@@ -169,7 +169,9 @@ class ObjectRows:
             inherited < 0, references.candidates, np.maximum(references.candidates, 0) + inherited
         )
         if holders and not any(group.numbers):
-            stated = zip(versions, patients, references.candidates.tolist(), strict=True)
+            # what a history of relatives contains is about them
+            about = [None] * len(patients) if group.lot.type == "FamilyMemberHistory" else patients
+            stated = zip(versions, about, references.candidates.tolist(), strict=True)
             around |= {version.entry: _Around(patient, candidates) for version, patient, candidates in stated}
         table = table_of(group.lot.type)
         if table is MEDICATION:

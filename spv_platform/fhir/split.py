@@ -158,8 +158,8 @@ def split(data: bytes, content_type: str, max_entries: int, *, arrays: bool = Fa
     data = data.removeprefix(_BOM)
     if not data or data.isspace():
         raise PermanentError("empty_payload")
-    if arrays and data.lstrip().startswith(b"["):
-        return _array(data, max_entries)
+    if arrays and data.lstrip().startswith(b"[") and (array := _array(data, max_entries)):
+        return array
     said_lines = says_lines(content_type)
     bundle = None
     most_objects = max_entries * _OBJECTS_PER_ENTRY
@@ -355,7 +355,8 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _array(data: bytes, max_entries: int) -> Split:
+def _array(data: bytes, max_entries: int) -> Split | None:
+    """The entries of an array; None: it is none."""
     try:
         found = _array_decoder.decode(data)
     except _UNREADABLE:
@@ -365,10 +366,10 @@ def _array(data: bytes, max_entries: int) -> Split:
     return Split("array", None, [_of_entry(number, _Entry(resource=raw)) for number, raw in enumerate(found)])
 
 
-def _array_patiently(data: bytes, max_entries: int) -> Split:
+def _array_patiently(data: bytes, max_entries: int) -> Split | None:
     scanned = scan_entries(b'{"entry":' + data.strip() + b"}", max_entries)
     if scanned is None or scanned[0] != b'{"entry":[]}':
-        raise PermanentError("not_json")
+        return None
     return Split("array", None, [_of_line(number, text) for number, text in enumerate(scanned[1])])
 
 

@@ -20,6 +20,7 @@ class Version(msgspec.Struct, gc=False):
         container: `Type/id` of the resource that holds it; None: it is an entry's own.
         standing: by its status, before others of the same time.
         own_id: whether the resource says its id itself.
+        if_absent: whether it is to be created only if there is no such resource.
     """
 
     entry: int
@@ -34,6 +35,7 @@ class Version(msgspec.Struct, gc=False):
     profiles: list[str] | None = None
     standing: int = 0
     own_id: bool = False
+    if_absent: bool = False
 
     @property
     def name(self) -> str:

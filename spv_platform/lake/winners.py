@@ -2,8 +2,9 @@
 
 The rule (docs/architecture.md, "Versions and winners"): rows of equal key and digest are one version. Of the versions
 of a key wins: versioned before unversioned; then the later `version_time`; then, only if unversioned, the greater
-`_landing_seq` and `source_entry`; then the greater `digest`. But an unversioned tombstone wins over all versioned ones
-if it landed after the best of these. It is a version of its own beside a versioned tombstone, whose digest it has.
+`_landing_seq` and `source_entry`; then a tombstone; then the greater `digest`. But an unversioned tombstone wins over
+all versioned ones if it landed after the best of these. It is a version of its own beside a versioned tombstone, whose
+digest it has.
 
 A version is represented by one of its rows: of those with the greatest `versioned` and `version_time` by those made
 when most was known of what its references mean (`_candidates`, which only grows), and of these by the one with the
@@ -36,7 +37,7 @@ RULE_COLUMNS: tuple[str, ...] = (*_REPRESENTATIVE, "_landing_seq", "digest", "de
 _LANDING, _ENTRY, _TAKES_BACK = "__landing", "__entry", "__takes_back"
 _NEVER = 2**63 - 1
 #: Between the versions of a key, best first; all descending. The two private columns are null if versioned.
-_ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "digest")
+_ORDER = ("versioned", "version_time", _LANDING, _ENTRY, "deleted", "digest")
 
 
 def versions(frame: pl.LazyFrame, key: Sequence[str] = RESOURCE_KEY) -> pl.LazyFrame:
@@ -130,6 +131,8 @@ def _ranked(frame: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
         .then(pl.lit("version"))
         .when(unversioned & (_differs(_LANDING) | _differs(_ENTRY)))
         .then(pl.lit("landing"))
+        .when(_differs("deleted"))
+        .then(pl.lit("version"))
         .otherwise(pl.lit("digest"))
     )
     # A window over each key takes longer than to carry what is known of a key along its rows, down and up.

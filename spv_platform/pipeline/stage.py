@@ -105,7 +105,7 @@ def stage_batch(platform: Platform, holding: Holding) -> StageReport:
         items = [item for item in objects.of_batch(cur, claim.batch_id) if item.state != "rejected"]
         feeds = {feed: contract_of(cur, claim.tenant, feed) for feed in {item.feed for item in items}}
     staging = Staging(platform, claim)
-    outcomes: dict[tuple[str, str], Outcome] = {}
+    outcomes: dict[tuple[str, str, str], Outcome] = {}
     done: list[Outcome] = []
     with no_collections():
         for item, opened in opened_ahead(lambda item: _open(platform, item, feeds[item.feed]), items):
@@ -180,22 +180,23 @@ def _process(
     item: LedgerObject,
     open_: Callable[[], _Open | str],
     contract: FeedContract,
-    seen: dict[tuple[str, str], Outcome],
+    seen: dict[tuple[str, str, str], Outcome],
 ) -> Outcome:
-    """Open and parse one object; `seen` holds the batch's outcomes by feed and content."""
+    """Open and parse one object; `seen` holds the batch's outcomes by feed, content and what that is said to be."""
     content = open_()
     if isinstance(content, str):
         return Outcome(item, reason=content)
     known = Outcome(item, plain_digest=content.digest, plain_bytes=len(content.opened.plain))
     if twin := content.twin:
         return replace(known, same_as=twin.seq, entries=twin.entries, duplicates=twin.entries)
-    first = seen.get((item.feed, content.digest))
+    alike = item.feed, content.digest, content.opened.content_type
+    first = seen.get(alike)
     if first and first.reason:
         return replace(known, reason=first.reason)
     if first:
         return replace(known, same_as=first.item.seq, entries=first.entries, duplicates=first.entries)
     outcome = _parse(platform, claim, known, content, contract)
-    seen[item.feed, content.digest] = replace(outcome, rows={})
+    seen[alike] = replace(outcome, rows={})
     return outcome
 
 

@@ -70,15 +70,20 @@ def _values(table: Table) -> Iterator[tuple[tuple[str, ...], str, pl.Expr]]:
             if dtype == CODINGS:
                 yield (name,), "code system", pl.col(name).list.eval(part.field("system"))
             if name.endswith("_unit"):
+                yield (f"{name}_system",), "code system", pl.concat_list(f"{name}_system")
                 yield (name, f"{name}_code"), "unit", pl.concat_list(pl.coalesce(f"{name}_code", name))
         if column.type == "components":
             for field in ("code", "value", "absent_reason", "interpretation"):
                 systems = part.field(field).list.eval(part.field("system"))
                 yield (column.name,), "code system", pl.col(column.name).list.eval(systems.list.explode())
+            systems = pl.col(column.name).list.eval(part.field("quantity_unit_system"))
+            yield (column.name,), "code system", systems
             unit = pl.coalesce(part.field("quantity_unit_code"), part.field("quantity_unit"))
             yield (column.name,), "unit", pl.col(column.name).list.eval(unit)
         if column.type == "component_values":
             for field in _QUANTITIES:
                 quantity = part.field(field).struct
+                systems = pl.col(column.name).list.eval(quantity.field("unit_system"))
+                yield (column.name,), "code system", systems
                 unit = pl.coalesce(quantity.field("unit_code"), quantity.field("unit"))
                 yield (column.name,), "unit", pl.col(column.name).list.eval(unit)

@@ -54,7 +54,7 @@ def facts_of_conditions(rows: pl.DataFrame) -> list[pl.DataFrame]:
     what keeps the fact from counting.
     """
     clinical = _status_of("clinical_status", _COURSES)
-    verification = unverified_as(_UNVERIFIED)
+    verification = pl.coalesce(unverified_as(_UNVERIFIED), _not_confirmed())
     unverified = verification.is_not_null()
     ended = pl.when(pl.col("abatement").is_not_null()).then(pl.lit("inactive"))
     rows = live(rows).with_columns(
@@ -103,14 +103,25 @@ def _status_of(column: str, known: Sequence[str]) -> pl.Expr:
 
 def unverified_as(among: Sequence[str]) -> pl.Expr:
     """Which of these a problem is, by any coding or the words of its verification status; null: none."""
+    return _verification().list.eval(pl.element().filter(pl.element().is_in(among))).list.first()
+
+
+def _not_confirmed() -> pl.Expr:
+    """`unconfirmed` where a stated verification status says nowhere that the problem is confirmed; else null."""
+    said = _verification().list.drop_nulls()
+    confirmed = said.list.eval(pl.element().str.starts_with("confirmed")).list.any()
+    return pl.when((said.list.len() > 0) & ~confirmed).then(pl.lit("unconfirmed"))
+
+
+def _verification() -> pl.Expr:
+    """What codings and words a verification status has, spelt as FHIR spells its codes."""
     coding = pl.col("verification_status").list.eval
     said = pl.concat_list(
         coding(pl.element().struct.field("code")).fill_null([]),
         coding(pl.element().struct.field("display")).fill_null([]),
         "verification_status_text",
     )
-    spelt = pl.element().str.strip_chars().str.to_lowercase().str.replace_all(" ", "-")
-    return said.list.eval(spelt.filter(spelt.is_in(among))).list.first()
+    return said.list.eval(pl.element().str.strip_chars().str.to_lowercase().str.replace_all(r"[\s_]+", "-"))
 
 
 def stage_group(text: pl.Expr) -> pl.Expr:

@@ -29,11 +29,13 @@ _EXTRACT: dict[str, Callable[[pl.DataFrame], list[pl.DataFrame]]] = {
 }
 
 _IN_ERROR = pl.col("status").eq("entered-in-error").fill_null(value=False)
+#: Nothing was measured, or nothing is there yet.
+_WITHOUT_RESULTS = (pl.col("resource_type") == "DiagnosticReport") & pl.col("status").is_in(["cancelled", "registered"])
 #: An element that has one inside counts too, and so does a contained resource.
 _MODIFIED = pl.col("extension_urls").list.eval(pl.element().str.starts_with(MODIFIER)).list.any().fill_null(value=False)
 #: Column that says so -> whether it does.
 _RETRACTED = {
-    "status": _IN_ERROR,
+    "status": _IN_ERROR | _WITHOUT_RESULTS.fill_null(value=False),
     "verification_status": clinical.unverified_as(["entered-in-error"]).is_not_null(),
 }
 #: Tables of which only some rows bear facts: whatever contains results may have to take them back. Of reports all do:
@@ -71,7 +73,7 @@ def facts_of(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _without_retracted(facts: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """What stands inside of a resource that was entered in error was so too, whatever its own status is."""
+    """What stands inside of a resource that was entered in error, or that says that it has no results, is none."""
     retracted = [
         rows.filter(_STANDS_ALONE & in_error).select(_FROM)
         for rows in tables.values()

@@ -69,6 +69,35 @@ def test_a_condition_is_the_same_however_its_characters_are_escaped() -> None:
     assert (parsed.accepted, parsed.duplicates, parsed.balances) == (1, 3, True)
 
 
+@pytest.mark.parametrize("condition", ["identifier=urn:mrn|", "identifier=", "Patient?", "=", "&", "name=M%F6ller"])
+def test_a_condition_that_finds_anybody_makes_no_two_patients_one(condition: str) -> None:
+    first, second = (create(patient(None, name=[{"family": name}]), f"urn:uuid:{name}", condition) for name in "ab")
+    seen = observation("o", subject={"reference": "urn:uuid:b"})
+    parsed = parse(bundle(first, second, entry(seen), entry(patient("c"))))
+    assert reasons(parsed) == [(0, "invalid_condition", ""), (1, "invalid_condition", "")]
+    assert (parsed.accepted, parsed.balances, rows(parsed, "observation")[0]["patient_id"]) == (2, True, None)
+
+
+def test_a_condition_is_the_same_however_its_parameters_are_ordered() -> None:
+    conditions = ("identifier=urn:npi|1&active=true", "active=true&identifier=urn:npi|1")
+    parsed = parse(bundle(*(create(PRACTITIONER, f"urn:uuid:{n}", each) for n, each in enumerate(conditions))))
+    assert (parsed.accepted, parsed.duplicates) == (1, 1)
+
+
+def test_what_is_created_only_if_it_is_not_there_displaces_nothing_that_is() -> None:
+    search = "identifier=urn:npi|1"
+    asked = create(PRACTITIONER | {"gender": "female"}, "urn:uuid:a", search)
+    by_search = entry(PRACTITIONER | {"gender": "male"}, request={"method": "PUT", "url": f"Practitioner?{search}"})
+    own = create(patient("x", gender="female"), "urn:uuid:x", search)
+    there = entry(patient("x", gender="male"), request={"method": "PUT", "url": "Patient/x"})
+    for entries in ((by_search, asked, there, own), (own, there, asked, by_search)):
+        parsed = parse(bundle(*entries))
+        assert (parsed.accepted, parsed.duplicates, parsed.superseded, parsed.balances) == (2, 2, 0, True)
+        assert rows(parsed, "patient")[0]["gender"] == "male"
+    gone = delete("Patient/x")
+    assert parse(bundle(gone, own)).accepted == 1
+
+
 def test_references_by_identifier_find_the_one_entry_that_has_it() -> None:
     named = {"type": "Practitioner", "identifier": {"system": "urn:npi", "value": "1"}}
     seen = observation("o", performer=[named, {"reference": "Organization?identifier=urn:npi|1"}])
@@ -295,6 +324,41 @@ def test_a_delete_without_a_time_is_told_from_one_with_a_time() -> None:
     assert (found["deleted"], found["versioned"]) == (True, False)
 
 
+def test_of_a_version_and_a_delete_of_one_time_the_delete_counts() -> None:
+    gone = delete("Observation/o")
+    for number in range(8):  # else the digests decide
+        stated = entry(
+            observation("o", status="amended", valueInteger=number), request={"method": "PUT", "url": "Observation/o"}
+        )
+        for entries in ((stated, gone), (gone, stated)):
+            (found,) = rows(parse(bundle(*entries, kind="batch", timestamp=HISTORY)), "observation")
+            assert found["deleted"]
+
+
+@pytest.mark.parametrize("stated", [{}, {"timestamp": HISTORY}])
+def test_what_a_history_says_no_time_of_overtakes_nothing_that_is_newer(stated: dict[str, str]) -> None:
+    old, middle, new = (patient("p", gender=gender) for gender in ("male", "other", "female"))
+    dated = put(new, "2023-01-01T00:00:00Z")
+    for before in (delete("Patient/p"), put(middle)):
+        versions = (dated, before, put(old, "2020-01-01T00:00:00Z"), put(patient("p")))
+        (found,) = rows(parse(bundle(*versions, kind="history", **stated)), "patient")
+        assert (found["gender"], found["deleted"]) == ("female", False)
+    (found,) = rows(parse(bundle(put(new), put(old, "2021-01-01T00:00:00Z"), kind="history", **stated)), "patient")
+    assert (found["gender"], found["version_time"].year) == ("female", 2021)
+
+
+@pytest.mark.parametrize("url", ["http://s.example.org/fhir/Patient/p", "/Patient/p"])
+def test_a_delete_may_name_its_server(url: str) -> None:
+    parsed = parse(bundle(delete(url), entry(patient("p2"))))
+    assert (parsed.tombstones, parsed.accepted, reasons(parsed)) == (1, 1, [])
+
+
+def test_resources_without_ids_under_one_url_are_as_many_as_they_are_different() -> None:
+    alike = [entry(patient(None, gender=gender), "urn:uuid:a") for gender in ("male", "female", "male")]
+    parsed = parse(bundle(*alike, kind="collection"))
+    assert (parsed.accepted, parsed.duplicates, parsed.superseded) == (2, 1, 0)
+
+
 @pytest.mark.parametrize("target", ["", "Patient", "Patient/", "Patient?name=x", "Nothing/1", "Patient/a/b"])
 def test_a_delete_of_nothing_in_particular_is_set_aside(target: str) -> None:
     parsed = parse(bundle(delete(target), entry(patient("p2"))))
@@ -376,6 +440,13 @@ def test_a_broken_element_of_an_array_costs_no_neighbour(element: bytes, problem
     assert found.entries[0].raw == found.entries[2].raw == good
     with pytest.raises(PermanentError, match="too_many_entries"):
         split(b"[" + good + b"," + element + b"," + good + b"]", "", 2, arrays=True)
+
+
+@pytest.mark.parametrize("content_type", ["", "application/fhir+ndjson"])
+def test_lines_of_which_the_first_begins_like_an_array_are_lines(content_type: str) -> None:
+    good = json.dumps(patient("p1")).encode()
+    found = split(b"[2026-11-28] export begins\n" + good + b"\n" + good, content_type, 10, arrays=True)
+    assert (found.kind, [each.problem for each in found.entries]) == ("ndjson", ["entry_not_json", None, None])
 
 
 def test_lines_that_are_blank_cut_off_or_of_something_else_cost_no_neighbour() -> None:

@@ -177,7 +177,30 @@ def test_an_absent_contained_element_costs_nothing_and_one_without_an_id_is_numb
 def test_a_contained_resource_without_an_id_takes_no_id_that_another_has() -> None:
     nameless = {key: value for key, value in observation(None).items() if key != "id"}
     parsed = parse(bundle(entry({**report(), "contained": [nameless, observation("0")], "result": [{"display": "x"}]})))
-    assert sorted(row["resource_id"] for row in rows(parsed, "observation")) == ["d1#0", "d1#0.0"]
+    assert sorted(row["resource_id"] for row in rows(parsed, "observation")) == ["d1#0", "d1#1"]
+
+
+def test_an_id_is_made_that_is_no_longer_than_an_id_may_be() -> None:
+    named = [observation(".".join("0" * number)) for number in range(1, 33)]
+    inside = [*named, observation(None), observation(None)]
+    parsed = parse(bundle(entry({**report(*named), "contained": inside})))
+    made = {row["resource_id"] for row in rows(parsed, "observation")}
+    assert (len(made), max(map(len, made)), reasons(parsed)) == (34, len("d1#") + 63, [])
+
+
+def test_what_a_history_of_relatives_contains_is_not_about_the_patient() -> None:
+    told = {
+        "resourceType": "FamilyMemberHistory",
+        "id": "f",
+        "status": "completed",
+        "patient": {"reference": "Patient/p"},
+        "relationship": {"text": "mother"},
+        "contained": [observation("o"), observation("own", subject={"reference": "Patient/p"})],
+        "extension": [{"url": "urn:seen", "valueReference": {"reference": name}} for name in ("#o", "#own")],
+    }
+    parsed = parse(bundle(entry(told), entry(patient("p"))))
+    about = {row["resource_id"]: row["patient_id"] for row in rows(parsed, "observation")}
+    assert about == {"f#o": None, "f#own": "p"}
 
 
 def test_two_contained_resources_of_one_id_are_refused_since_no_reference_could_say_which() -> None:

@@ -132,8 +132,8 @@ def _representative(item: dict[str, Any]) -> tuple[Any, ...]:
 
 def _rank(item: dict[str, Any]) -> tuple[Any, ...]:
     if item["versioned"]:
-        return (True, item["version_time"], 0, 0, item["digest"])
-    return (False, datetime.min, item["_landing_seq"], item["source_entry"], item["digest"])
+        return (True, item["version_time"], 0, 0, item["deleted"], item["digest"])
+    return (False, datetime.min, item["_landing_seq"], item["source_entry"], item["deleted"], item["digest"])
 
 
 def _decided_by(ranked: list[dict[str, Any]]) -> str:
@@ -142,4 +142,6 @@ def _decided_by(ranked: list[dict[str, Any]]) -> str:
     first, second = _rank(ranked[0]), _rank(ranked[1])
     if first[:2] != second[:2]:
         return "version"
-    return "landing" if first[2:4] != second[2:4] else "digest"
+    if first[2:4] != second[2:4]:
+        return "landing"
+    return "version" if first[4] != second[4] else "digest"

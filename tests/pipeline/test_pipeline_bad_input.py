@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from pipeline_bundles import at, bundle, deletes, patient, result
-from pipeline_world import TENANT, World, reasons
+from pipeline_world import BUNDLE, TENANT, World, reasons
 
 from spv_platform.errors import PermanentError
 from spv_platform.ledger import quarantine
@@ -144,6 +144,14 @@ def test_a_batch_of_nothing_but_bad_objects_publishes(new_world):
     assert world.drain() == 1
     assert reasons(world) == {"plain": ("quarantined", "not_sealed")}
     assert world.read("patient").is_empty()
+
+
+def test_one_content_that_is_said_to_be_two_things_is_read_as_each(new_world):
+    world = new_world()
+    for name, content_type in (("as-a-bundle", BUNDLE), ("as-lines", NDJSON)):
+        world.land(name, b'{"resourceType":"Patient","id":"ben"}', content_type=content_type)
+    world.drain()
+    assert reasons(world) == {"as-a-bundle": ("quarantined", "not_a_bundle"), "as-lines": ("published", None)}
 
 
 def test_a_deletion_of_what_nobody_knows_publishes(new_world):

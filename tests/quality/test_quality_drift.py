@@ -53,6 +53,12 @@ def test_a_unit_that_has_only_a_code_or_only_words_is_named() -> None:
     assert content(OBSERVATION, row(OBSERVATION, value_unit="stone")) == {("unit", "stone")}
 
 
+def test_the_code_systems_of_units_count() -> None:
+    component = (CODED, None, 1.0, "1", 0, None, None, "urn:other", None, None, None, None, None, None, None)
+    found = content(OBSERVATION, row(OBSERVATION, value_unit_system="urn:units", component=[component]))
+    assert found == {("code system", system) for system in ("urn:a", "urn:b", "urn:units", "urn:other")}
+
+
 def test_every_column_of_codes_counts() -> None:
     found = content(CONDITION, row(CONDITION, stage=[("urn:stage", "1", None)], body_site=[("urn:site", "1", None)]))
     assert found == {("code system", "urn:stage"), ("code system", "urn:site")}

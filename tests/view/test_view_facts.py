@@ -135,6 +135,7 @@ def test_a_condition_counts_unless_it_is_unverified(verification: str | None, us
         ({"coding": [{"system": "urn:local", "code": "R", "display": "Refuted"}]}, False),
         ({"coding": [{"system": VERIFICATION, "code": "Refuted"}]}, False),
         ({"text": "Entered in Error"}, False),
+        ({"text": "Entered  in_error"}, False),
         ({"text": "confirmed by biopsy"}, True),
     ],
 )
@@ -146,6 +147,13 @@ def test_what_is_refuted_in_any_coding_or_in_words_does_not_count(
     allergy = {"resourceType": "AllergyIntolerance", "code": {"text": "Penicillin"}, **stated}
     found = facts(allergy if kind == "allergy" else condition(concept(ICD10, "C34.9"), **stated))
     assert only(found, kind)["usable"] is usable
+
+
+@pytest.mark.parametrize("words", ["Ruled out", "Not confirmed", "Suspected", "refuted by biopsy", "Known absent"])
+def test_a_verification_that_says_nowhere_confirmed_does_not_count(words: str) -> None:
+    for stated in ({"text": words}, {"coding": [{"system": "urn:local", "code": "X", "display": words}]}):
+        found = only(facts(condition(concept(ICD10, "C34.9"), verificationStatus=stated)), "cancer")
+        assert (found["usable"], found["status"], found["polarity"]) == (False, "unconfirmed", None)
 
 
 def test_a_course_is_told_by_the_coding_that_fhir_knows() -> None:
@@ -303,8 +311,8 @@ def test_a_reason_in_words_is_kept_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("status", ["entered-in-error", "final"])
-def test_what_stands_inside_of_a_resource_that_was_entered_in_error_was_so_too(status: str) -> None:
+@pytest.mark.parametrize("status", ["entered-in-error", "cancelled", "registered", "final"])
+def test_what_stands_inside_of_a_resource_that_was_entered_in_error_or_has_no_results_counts_not(status: str) -> None:
     inside = observation(concept(LOINC, "718-7"), valueInteger=1)
     report = {"resourceType": "DiagnosticReport", "status": status, "code": {"text": "x"}, "contained": [inside]}
     found = facts_of(bearing(rows_of(report, observation(concept(LOINC, "1-8"), valueInteger=2) | {"id": "beside"})))

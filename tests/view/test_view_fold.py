@@ -73,7 +73,7 @@ def winners_of_history(history: list[dict[str, Any]]) -> dict[str, tuple[str, st
             rows = [seq for version, seq in same if (version["day"] if version["versioned"] else 0) == best]
             patient = history[min(rows, key=object_of) - 1]["patient_id"]
             place = 0 if best else min(rows)
-            ranked.append((best > 0, best, place, digest, patient, min(rows), undated_delete))
+            ranked.append((best > 0, best, place, digest == "gone", digest, patient, min(rows), undated_delete))
         dated, *_, digest, patient, landed, _ = max(ranked)
         for *_, whose, later, undated_delete in ranked:
             if dated and undated_delete and later > landed:
