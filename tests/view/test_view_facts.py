@@ -395,6 +395,10 @@ def test_an_observation_counts_only_when_it_is_final(status: str, usable: bool) 
         ("MedicationAdministration", "not-done", "administration:not-done", False),
         ("MedicationDispense", "completed", "dispense:completed", True),
         ("MedicationDispense", "in-progress", "dispense:in-progress", False),
+        *(
+            (f"Medication{kind.capitalize()}", "entered-in-error", f"{kind}:entered-in-error", False)
+            for kind in ("request", "statement", "administration", "dispense")
+        ),
     ],
 )
 def test_only_what_was_taken_counts_as_exposure(resource_type: str, status: str, said: str, usable: bool) -> None:
@@ -403,6 +407,21 @@ def test_only_what_was_taken_counts_as_exposure(resource_type: str, status: str,
         facts({"resourceType": resource_type, "status": status, "medicationCodeableConcept": drug}), "medication"
     )
     assert (found["status"], found["usable"], found["display"]) == (said, usable, "cyclophosphamide")
+
+
+@pytest.mark.parametrize("status", ["completed", "not-done", "preparation", "entered-in-error"])
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Procedure", "code": concept(SCT, "387713003", "Surgical procedure")},
+        {"resourceType": "Immunization", "vaccineCode": concept("http://hl7.org/fhir/sid/cvx", "140")},
+    ],
+    ids=lambda resource: resource["resourceType"].lower(),
+)
+def test_only_what_was_done_counts(resource: dict[str, Any], status: str) -> None:
+    found = facts(resource | {"status": status}).filter(pl.col("kind") != "none")
+    assert found["status"].to_list() == [status]
+    assert found["usable"].to_list() == [status == "completed"]
 
 
 @pytest.mark.parametrize(
