@@ -3,11 +3,10 @@
 Of several resources each gets an id of its own; of several versions one wins.
 """
 
-from collections.abc import Container
+from collections import defaultdict
 from datetime import datetime
 from operator import attrgetter
 
-import msgspec
 from msgspec.structs import replace
 
 from spv_platform.fhir.identify import id_of_content, id_of_url, id_of_urn
@@ -17,20 +16,31 @@ from spv_platform.fhir.version import Version
 
 #: (type, id) of a version.
 _key = attrgetter("resource_type", "resource_id")
+#: What names a resource beside its type and id, see `_claim`: kind and text.
+_Claim = tuple[str, str]
+_PLACE: _Claim = ("place", "")
 
 
-def tell_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
+def tell_apart(parts: Split, versions: list[Version], names: list[Identified]) -> None:
     """Give each of several resources that have one type and id an id of its own, in its version and its name.
+
+    Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing. What has no
+    request is its fullUrl (Bundle, resource URL and uniqueness rules). By type and id alone two patients would be one.
+    A history is one server's.
 
     Args:
         parts: the object.
         versions: of its entries.
         names: beside the versions.
-        conditional: entries that name their resource by a search.
     """
-    if not _are_distinct(versions):
-        _separate(parts, versions, names, conditional)
-        _set_apart(parts, versions, names, conditional)
+    if parts.kind == "history" or _are_distinct(versions):
+        return
+    places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, version in enumerate(versions):
+        places[_key(version)].append(place)
+    for alike in places.values():
+        if len(alike) > 1:
+            _separate(parts, versions, names, alike)
 
 
 def _are_distinct(versions: list[Version]) -> bool:
@@ -83,64 +93,59 @@ def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
     return (time is not None, time or datetime.min, -version.entry)
 
 
-def _separate(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
-    """Give resources that are created under one id, but are several, ids of their fullUrls or else their contents.
-
-    Who takes a POST gives the id (FHIR R4, RESTful API, create): the one that it came with means nothing, and by it two
-    patients would be one. Under one fullUrl are versions of one resource (bdl-7), unless it is all that names them.
-    """
-    created = [version.entry not in conditional and _is_created(parts, version) for version in versions]
-    for places in _by_key(versions, created):
-        urls = {versions[place].full_url or place for place in places}
-        named = any(versions[place].own_id for place in places)
-        if len(urls) < 2 and (named or _are_equal(parts, versions, places)):
-            continue
-        for place in places:
-            url = versions[place].full_url if len(urls) > 1 else None
-            own = id_of_urn(url) if url else id_of_content(_content(parts, versions[place]))
-            versions[place].resource_id = own or versions[place].resource_id
-            names[place] = replace(names[place], resource_id=versions[place].resource_id)
-
-
-def _is_created(parts: Split, version: Version) -> bool:
-    """Whether its id means nothing beyond its object: it came with a POST, or has none and no history names it."""
-    method = parts.entries[version.entry].method
-    return method == "POST" or (method is None and not version.own_id and parts.kind != "history")
-
-
-def _set_apart(parts: Split, versions: list[Version], names: list[Identified], conditional: Container[int]) -> None:
-    """Give resources of one type and id by several servers ids of their fullUrls: as one they mixed two patients.
-
-    A history is one server's, and what is put somewhere is called by that place.
-    """
-    if parts.kind == "history":
+def _separate(parts: Split, versions: list[Version], names: list[Identified], places: list[int]) -> None:
+    claims = {place: _claim(parts, versions[place]) for place in places}
+    if len({text for kind, text in claims.values() if kind == "server"}) == 1:
+        claims = {place: _PLACE if claim[0] == "server" else claim for place, claim in claims.items()}
+    for claim in set(claims.values()):
+        same = [place for place in places if claims[place] == claim]
+        unnamed = claim[0] == "url" and not any(versions[place].own_id for place in same)
+        # under one fullUrl are versions of one resource (bdl-7), unless it is all that names them
+        if unnamed and not _are_equal(parts, versions, same):
+            claims |= {place: ("content", _content_id(parts, versions[place])) for place in same}
+    if len(set(claims.values())) < 2:
         return
-    bases = [base_of(version.full_url).partition("://")[2] for version in versions]
-    stated = [
-        bool(base) and parts.entries[version.entry].method in (None, "POST") and version.entry not in conditional
-        for base, version in zip(bases, versions, strict=True)
-    ]
-    for places in _by_key(versions, stated):
-        if len({bases[place] for place in places}) < 2 or _are_equal(parts, versions, places):
-            continue
-        for place in places:
-            version = versions[place]
-            shared, version.resource_id = version.name, id_of_url(f"{bases[place]}{version.name}")
-            names[place] = replace(names[place], resource_id=version.resource_id, shared_key=shared)
+    requested = any(
+        kind in ("url", "search") and parts.entries[versions[place].entry].method for place, (kind, _) in claims.items()
+    )
+    if not requested and _are_equal(parts, versions, places):
+        return
+    for place, claim in claims.items():
+        shared, own = versions[place].name, _id_of(claim, versions[place])
+        if own != versions[place].resource_id:
+            versions[place].resource_id = own
+            names[place] = replace(names[place], resource_id=own, shared_key=shared)
 
 
-def _by_key(versions: list[Version], wanted: list[bool]) -> list[list[int]]:
-    """The places of the wanted versions that are called alike, of each name that several have."""
-    places: dict[tuple[str, str], list[int]] = {}
-    for place, version in enumerate(versions):
-        if wanted[place]:
-            places.setdefault(_key(version), []).append(place)
-    return [each for each in places.values() if len(each) > 1]
+def _claim(parts: Split, version: Version) -> _Claim:
+    """What names a resource: a search, a server or another fullUrl, its content, or its type and id on the feed's."""
+    method = parts.entries[version.entry].method
+    if version.condition:
+        return "search", version.condition
+    if method not in (None, "POST"):
+        return _PLACE
+    if version.full_url:
+        server = base_of(version.full_url).partition("://")[2]
+        return ("server", server) if server else ("url", version.full_url)
+    if method is None and version.own_id:
+        return _PLACE
+    return "content", _content_id(parts, version)
+
+
+def _id_of(claim: _Claim, version: Version) -> str:
+    kind, text = claim
+    if kind == "search":
+        return id_of_url(text)
+    if kind == "server":
+        return id_of_url(f"{text}{version.name}")
+    if kind == "url":
+        return id_of_urn(text) or id_of_url(text)
+    return text or version.resource_id
 
 
 def _are_equal(parts: Split, versions: list[Version], places: list[int]) -> bool:
-    return len({id_of_content(_content(parts, versions[place])) for place in places}) < 2
+    return len({_content_id(parts, versions[place]) for place in places}) < 2
 
 
-def _content(parts: Split, version: Version) -> bytes | msgspec.Raw:
-    return parts.entries[version.entry].content or b""
+def _content_id(parts: Split, version: Version) -> str:
+    return id_of_content(parts.entries[version.entry].content or b"")

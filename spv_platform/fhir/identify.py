@@ -71,6 +71,11 @@ _STANDING = {
     **dict.fromkeys((b'"registered"', b'"partial"', b'"preliminary"'), -1),
 }
 _STANDING_OF_TOMBSTONE = 3
+#: Parameters of a search that select nothing (FHIR R4, Search, "Managing Returned Resources"; RESTful API, parameters).
+_OF_RESULTS = frozenset(
+    {"_contained", "_containedType", "_count", "_elements", "_format", "_include", "_pretty", "_revinclude", "_sort"}
+    | {"_summary", "_total"}
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
@@ -78,9 +83,9 @@ _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     """Name the resource version that an entry holds.
 
-    The id is `resource.id`; else the `Type/id` of a PUT; else one made from the search of a conditional PUT or POST;
-    else that of the entry's fullUrl (its uuid, or `…/Type/id`); else one made from the content. What is made is the
-    same whenever the same comes again.
+    The id is one made from the search of a conditional POST; else `resource.id`; else the `Type/id` of a PUT; else one
+    made from the search of a conditional PUT; else that of the entry's fullUrl (its uuid, or `…/Type/id`); else one
+    made from the content. What is made is the same whenever the same comes again.
 
     Args:
         entry: as split.
@@ -123,9 +128,16 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     put = _TARGET.fullmatch(entry.url or "") if entry.method == "PUT" else None
     if put and (put[1] != resource_type or head.id not in (None, put[2])):
         raise refused("request_mismatch")
-    resource_id = head.id or (put[2] if put else _id_of(entry, resource_type)) or id_of_content(raw)
+    condition = _condition_of(entry, resource_type)
+    if_absent = condition is not None and entry.method == "POST"
+    resource_id = (
+        (None if if_absent else head.id or (put and put[2]))
+        or (id_of_url(condition) if condition else _id_of(entry, resource_type))
+        or id_of_content(raw)
+    )
     version = Version(entry.index, resource_type, resource_id, full_url=entry.full_url)
-    version.standing, version.own_id = _standing(head), head.id is not None
+    version.standing, version.own_id = _standing(head), head.id
+    version.condition, version.if_absent = condition, if_absent
     meta = head.meta
     if meta is not None:
         version.version_time = _time(meta.last_updated, "/meta/lastUpdated")
@@ -190,7 +202,7 @@ def identifiers_of(version: Version, entry: RawEntry) -> tuple[str, ...]:
     return tuple(f"identifier={each.system or ''}|{each.value}" for each in found if each.value)
 
 
-def condition_of(entry: RawEntry, resource_type: str) -> str | None:
+def _condition_of(entry: RawEntry, resource_type: str) -> str | None:
     """The search, as `Type?search`, that a conditional create or update names its resource by.
 
     Raises:
@@ -207,13 +219,25 @@ def condition_of(entry: RawEntry, resource_type: str) -> str | None:
 def _search_of(resource_type: str, search: str) -> str:
     """One text of a search, however its characters are escaped and its parameters are ordered."""
     try:
-        said = sorted(parse_qsl(search, keep_blank_values=True, errors="strict"))
+        found = parse_qsl(search, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        said = []
-    if not said or any(not value or value.endswith("|") for _, value in said):
+        found = []
+    said = sorted((name, value) for name, value in found if name not in _OF_RESULTS)
+    if not said or not all(map(_selects, said)):
         # it finds anybody, so by it two patients would be one
         raise refused("invalid_condition")
     return f"{resource_type}?{'&'.join(map('='.join, said))}"
+
+
+def _selects(parameter: tuple[str, str]) -> bool:
+    """Whether a parameter of a search says what to look for, in each of its alternatives."""
+    name, value = parameter
+    wanted = [each.strip() for each in value.split(",")]
+    return bool(name.strip()) and not name.endswith((":not", ":missing")) and not any(_is_open(each) for each in wanted)
+
+
+def _is_open(value: str) -> bool:
+    return not value or value.endswith("|")
 
 
 def _made_id(digits: str) -> str:
@@ -221,8 +245,6 @@ def _made_id(digits: str) -> str:
 
 
 def _id_of(entry: RawEntry, resource_type: str) -> str | None:
-    if search := condition_of(entry, resource_type):
-        return id_of_url(search)
     target = _RESTFUL_TAIL.fullmatch(entry.full_url or "")
     if target and target[1] == resource_type:
         return target[2]

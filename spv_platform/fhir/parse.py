@@ -19,7 +19,7 @@ from spv_platform.fhir import contract
 from spv_platform.fhir.alike import tell_apart, winners_of
 from spv_platform.fhir.digest import compact
 from spv_platform.fhir.frames import TableRows
-from spv_platform.fhir.identify import condition_of, identifiers_of, identify
+from spv_platform.fhir.identify import identifiers_of, identify
 from spv_platform.fhir.problems import EntryRefusedError
 from spv_platform.fhir.references import SOUGHT_TYPES, Identified, Known, OpenEnd, Resolver
 from spv_platform.fhir.rows import Broken, Check, ObjectRows
@@ -166,7 +166,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     names: list[Identified] = []
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
-    created: dict[str, Identified] = {}
+    created: set[str] = set()
     conditions: dict[int, str] = {}
     for entry in parts.entries:
         try:
@@ -174,15 +174,12 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
             # a refused resource still gives its name to the references of its neighbours
             sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
             name = Identified(version.full_url, version.resource_type, version.resource_id, sought, version.version_id)
-            condition = condition_of(entry, version.resource_type) if entry.if_none_exist else None
-            if condition:
-                conditions[entry.index] = condition
-                version.if_absent = True
-                first = created.setdefault(condition, name)
-                if first is not name:
-                    # to the server there is such a resource already, and this name means it
-                    version.resource_id = first.resource_id
-                    name = replace(first, full_url=version.full_url, identifiers=())
+            if version.condition and version.if_absent:
+                conditions[entry.index] = version.condition
+                called = f"{version.resource_type}/{version.own_id}" if version.own_id else None
+                # what a further one would be known by is not known of the first
+                name = replace(name, identifiers=() if version.condition in created else sought, shared_key=called)
+                created.add(version.condition)
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
             continue
@@ -190,7 +187,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         versions.append(version)
     if history:
         _date_by_place(versions, stated)
-    tell_apart(parts, versions, names, conditions.keys())
+    tell_apart(parts, versions, names)
     others = (
         Identified(
             None, version.resource_type, version.resource_id, identifiers_of(version, parts.entries[version.entry])

@@ -76,7 +76,7 @@ class Resolved(NamedTuple):
 class Identified(msgspec.Struct, gc=False, frozen=True):
     """What an entry is known by inside of its object; `identifiers` as references ask for them (`target_of`).
 
-    `shared_key` is what it and others are called, each by its server; it alone means none of them. `version_id` is what
+    `shared_key` is what its resource calls itself, maybe as others do, where its key is another. `version_id` is what
     its meta says.
     """
 
@@ -113,7 +113,10 @@ class Resolver:
         for entry in entries:
             if entry.identifiers:
                 self._note_targets(entry)
-        self._ambiguous = {entry.shared_key for entry in entries if entry.shared_key}
+        self._shared: dict[str, set[str]] = {entry.shared_key: set() for entry in entries if entry.shared_key}
+        for entry in entries if self._shared else ():
+            for called in {entry.shared_key or entry.key, entry.key} & self._shared.keys():
+                self._shared[called].add(entry.key)
         self._answers: dict[tuple[str, str], Resolved] = {}
 
     @cached_property
@@ -201,8 +204,8 @@ class Resolver:
         if base and base + key in self._by_url:
             under_base = self._key_of(base + key)
             return under_base, "relative" if under_base else "ambiguous"
-        if key in self._ambiguous:
-            return None, "ambiguous"
+        if key in self._shared:
+            return self._called(key)
         return key, "fallback" if self._named.get(key, 2) < (2 if base else 1) else "relative"
 
     def _find_absolute(self, text: str, base: str) -> tuple[str | None, str]:
@@ -214,8 +217,13 @@ class Resolver:
         if url in self._by_url or text in self._by_url:
             return None, "ambiguous"
         if restful and restful["base"] == base:
-            return (None, "ambiguous") if restful["key"] in self._ambiguous else (restful["key"], "relative")
+            return self._called(restful["key"]) if restful["key"] in self._shared else (restful["key"], "relative")
         return None, "absolute"
+
+    def _called(self, key: str) -> tuple[str | None, str]:
+        """The one entry that is called so, though its key is another."""
+        keys = self._shared[key]
+        return (None, "ambiguous") if len(keys) > 1 else (next(iter(keys)), "fallback")
 
 
 class Question(Protocol):

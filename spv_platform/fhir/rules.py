@@ -174,7 +174,10 @@ far as the models do, which is little; types without a model by their shape only
 
 ## Where FHIR is not what the models say
 
-The models take some things that FHIR refuses, and lack some types of R4. This list is closed.
+The models take some things that FHIR refuses, and lack some types of R4. This list is closed. Beside it, what R4B has
+beyond R4 is taken (extensions with a RatioRange or a CodeableReference), and what its models lack is not (`valueMeta`).
+Extensions of a Bundle and of its entries, which are no part of a resource, are not kept, and `implicitRules` says
+nothing here.
 
 | rule | what it is, and where FHIR says so |
 |---|---|

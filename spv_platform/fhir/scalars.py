@@ -17,6 +17,8 @@ _MOST_SCALE = 10**6
 _MOST_DIGITS = 18
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+#: The last moment that has one behind it: an interval is never empty.
+_LATEST = datetime.max - timedelta(microseconds=1)
 
 
 class Moment(NamedTuple):
@@ -64,7 +66,7 @@ def moment(text: str) -> Moment:
     else:
         start = datetime.fromisoformat(text[:19])
     if zone != "Z":
-        start = _shifted(start, -_offset(zone))
+        start = min(_shifted(start, -_offset(zone)), _LATEST)
     if fraction is None:
         return Moment(text, start, _shifted(start, _SECOND), "second")
     start = _shifted(start, timedelta(microseconds=int(fraction[:6].ljust(6, "0"))))
@@ -88,7 +90,7 @@ def instant(text: str) -> datetime:
 def number(raw: bytes) -> tuple[float | None, str, int]:
     """A JSON number as float, as sent, and its scale: of 1.50 it is 2, of 1e3 it is -3.
 
-    The float is None where it would be infinite.
+    The float is None where it would be infinite, or nothing of the number would be left.
 
     Raises:
         ValueError: not a JSON number.
@@ -100,7 +102,8 @@ def number(raw: bytes) -> tuple[float | None, str, int]:
     # Python reads no number of thousands of digits
     size = int(exponent or 0) if len(exponent) < _MOST_DIGITS else int(exponent[:1] + b"9" * _MOST_DIGITS)
     scale = len(digits.partition(b".")[2]) - size
-    return value if math.isfinite(value) else None, raw.decode("ascii"), max(-_MOST_SCALE, min(scale, _MOST_SCALE))
+    lost = not math.isfinite(value) or (value == 0 and digits.strip(b"-0."))
+    return None if lost else value, raw.decode("ascii"), max(-_MOST_SCALE, min(scale, _MOST_SCALE))
 
 
 def _next_month(start: datetime) -> datetime:

@@ -30,28 +30,59 @@ _ARRAY_OR_OBJECT = ord("{") ^ ord("[")
 _OBJECTS_PER_ENTRY = 64
 
 
-class _Request(msgspec.Struct, gc=False, omit_defaults=True):
+_ABSENT = msgspec.Raw()
+
+
+class _Element(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """What every part of an entry may have. All that FHIR has is named, so that any other name is none of its."""
+
+    id: msgspec.Raw = _ABSENT
+    extension: msgspec.Raw = _ABSENT
+    modifier_extension: msgspec.Raw = _ABSENT
+
+
+class _Request(_Element):
     method: str | None = None
     url: str | None = None
-    if_none_exist: str | None = msgspec.field(default=None, name="ifNoneExist")
+    if_none_exist: str | None = None
+    if_none_match: msgspec.Raw = _ABSENT
+    if_modified_since: msgspec.Raw = _ABSENT
+    if_match: msgspec.Raw = _ABSENT
+    method_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_method")
+    url_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_url")
+    if_none_exist_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_ifNoneExist")
+    if_none_match_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_ifNoneMatch")
+    if_modified_since_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_ifModifiedSince")
+    if_match_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_ifMatch")
 
 
-class _Response(msgspec.Struct, gc=False, omit_defaults=True):
-    last_modified: str | None = msgspec.field(default=None, name="lastModified")
+class _Response(_Element):
+    last_modified: str | None = None
+    status: msgspec.Raw = _ABSENT
+    location: msgspec.Raw = _ABSENT
+    etag: msgspec.Raw = _ABSENT
+    outcome: msgspec.Raw = _ABSENT
+    last_modified_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_lastModified")
+    status_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_status")
+    location_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_location")
+    etag_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_etag")
 
 
-class _Entry(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    full_url: str | None = msgspec.field(default=None, name="fullUrl")
-    resource: msgspec.Raw = msgspec.Raw()
+class _Search(_Element):
+    mode: msgspec.Raw = _ABSENT
+    score: msgspec.Raw = _ABSENT
+    mode_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_mode")
+    score_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_score")
+
+
+class _Entry(_Element):
+    full_url: str | None = None
+    resource: msgspec.Raw = _ABSENT
     request: _Request | None = None
     response: _Response | None = None
-    # what FHIR has beside these, so that any other name is none of its
-    id: msgspec.Raw = msgspec.Raw()
-    extension: msgspec.Raw = msgspec.Raw()
-    modifier_extension: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="modifierExtension")
-    full_url_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_fullUrl")
-    link: msgspec.Raw = msgspec.Raw()
-    search: msgspec.Raw = msgspec.Raw()
+    search: _Search | None = None
+    link: msgspec.Raw = _ABSENT
+    full_url_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_fullUrl")
 
 
 class _Typed(msgspec.Struct, omit_defaults=True):
@@ -197,6 +228,12 @@ def is_one_bundle(data: bytes) -> bool:
 
 def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
     """Whether nothing was lost because its name comes twice, by what is around resources."""
+    unread = (bundle.id, bundle.meta, bundle.implicit_rules, bundle.identifier, bundle.link, bundle.signature)
+    try:
+        if any(_repeats(bytes(part)) for part in unread if bytes(part)):
+            return False
+    except RecursionError:
+        return False
     if len(data) <= _SHORT and len(_encode(bundle)) == len(data):
         return True
     start, place, found, around = pa.py_buffer(data).address, 0, 0, []
@@ -258,15 +295,20 @@ def _are_sound(data: bytes, resources: list[msgspec.Raw]) -> list[bool]:
 
 def _of_entry(index: int, entry: _Entry, *, sound: bool = False) -> RawEntry:
     found = RawEntry(index, entry.full_url)
-    if bytes(entry.modifier_extension):
+    request, response, search = entry.request, entry.response, entry.search
+    if (
+        entry.modifier_extension is not _ABSENT
+        or (request is not None and request.modifier_extension is not _ABSENT)
+        or (response is not None and response.modifier_extension is not _ABSENT)
+        or (search is not None and search.modifier_extension is not _ABSENT)
+    ):
         # it may say the opposite of what stands there (FHIR R4, Extensibility)
         found.problem = "modified_entry"
         return found
-    request = entry.request
     if request is not None:
         found.method, found.url, found.if_none_exist = request.method, request.url, request.if_none_exist
-    if entry.response is not None:
-        found.last_modified = entry.response.last_modified
+    if response is not None:
+        found.last_modified = response.last_modified
     if sound:
         found.content = entry.resource
         return found

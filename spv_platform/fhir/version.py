@@ -19,7 +19,8 @@ class Version(msgspec.Struct, gc=False):
         version_time: what the source stated, naive UTC; None: nothing.
         container: `Type/id` of the resource that holds it; None: it is an entry's own.
         standing: by its status, before others of the same time.
-        own_id: whether the resource says its id itself.
+        own_id: what the resource itself says its id is.
+        condition: the search that it is to be created or updated by, as `Type?search`.
         if_absent: whether it is to be created only if there is no such resource.
     """
 
@@ -34,7 +35,8 @@ class Version(msgspec.Struct, gc=False):
     container: str | None = None
     profiles: list[str] | None = None
     standing: int = 0
-    own_id: bool = False
+    own_id: str | None = None
+    condition: str | None = None
     if_absent: bool = False
 
     @property

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fhir_samples import bundle, entry, observation, parse, patient, reasons, rows
+from fhir_samples import bundle, delete, entry, observation, parse, patient, reasons, rows
 
 
 def test_what_is_created_under_one_id_but_several_urls_is_several_resources() -> None:
@@ -133,8 +133,93 @@ def test_a_conditional_create_is_one_resource_whatever_servers_its_urls_name() -
     ]
     seen = [entry(observation(f"o{n}", subject={"reference": url})) for n, url in enumerate(urls)]
     parsed = parse(bundle(*sent, *seen))
-    assert {row["patient_id"] for row in rows(parsed, "observation")} == {"1"}
-    assert [row["resource_id"] for row in rows(parsed, "patient")] == ["1"]
+    (made,) = rows(parsed, "patient")
+    assert {row["patient_id"] for row in rows(parsed, "observation")} == {made["resource_id"]}
+
+
+MALE = patient("1", gender="male", identifier=[{"system": "s", "value": "a"}])
+FEMALE = patient("1", gender="female", identifier=[{"system": "s", "value": "b"}])
+POST = {"method": "POST", "url": "Patient"}
+
+
+def two(first: dict[str, Any], second: dict[str, Any], kind: str = "transaction") -> dict[str, str]:
+    """Whom an observation of each fullUrl is about, by gender, whatever comes first; both patients must land."""
+    seen = [
+        entry(observation(f"o{n}", subject={"reference": each["fullUrl"]}), f"urn:uuid:o{n}")
+        for n, each in enumerate((first, second))
+        if "fullUrl" in each
+    ]
+    found = []
+    for entries in ((first, second, *seen), (second, first, *seen), (*seen, first, second)):
+        parsed = parse(bundle(*entries, kind=kind))
+        genders = {row["resource_id"]: row["gender"] for row in rows(parsed, "patient")}
+        assert (len(genders), parsed.duplicates, parsed.superseded, reasons(parsed)) == (2, 0, 0, [])
+        found.append({row["resource_id"]: genders[row["patient_id"]] for row in rows(parsed, "observation")})
+    assert found[0] == found[1] == found[2]
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (POST | {"ifNoneExist": "identifier=s|a"}, POST | {"ifNoneExist": "identifier=s|b"}),
+        (POST | {"ifNoneExist": "identifier=s|a"}, POST),
+        (POST, {"method": "PUT", "url": "Patient/1"}),
+        (POST, {"method": "PUT", "url": "Patient?identifier=s|b"}),
+        (POST | {"ifNoneExist": "identifier=s|a"}, {"method": "PUT", "url": "Patient/1"}),
+        ({"method": "PUT", "url": "Patient?identifier=s|a"}, {"method": "PUT", "url": "Patient?identifier=s|b"}),
+        (POST, None),
+    ],
+)
+def test_patients_that_only_a_passing_id_makes_one_are_two(first: Any, second: Any) -> None:
+    asked = {"request": second} if second else {}
+    told = two(entry(MALE, "urn:uuid:a", request=first), entry(FEMALE, "urn:uuid:b", **asked))
+    assert told == {"o0": "male", "o1": "female"}
+    told = two(entry(MALE, "urn:uuid:a", request=first), entry(FEMALE, "http://s/fhir/Patient/1", **asked))
+    assert told == {"o0": "male", "o1": "female"}
+
+
+@pytest.mark.parametrize("kind", ["collection", "document", "searchset"])
+@pytest.mark.parametrize(
+    "urls",
+    [
+        ("urn:uuid:a", "urn:uuid:b"),
+        ("http://s/fhir/Patient/1", "urn:uuid:b"),
+        ("http://s/docs/a", "http://s/docs/b"),
+        ("http://s/fhir/Patient/1", "http://t/fhir/Patient/1"),
+    ],
+)
+def test_patients_of_one_id_under_different_urls_are_two(kind: str, urls: tuple[str, str]) -> None:
+    assert two(entry(MALE, urls[0]), entry(FEMALE, urls[1]), kind) == {"o0": "male", "o1": "female"}
+
+
+def test_a_deletion_takes_back_nothing_that_is_created_under_its_id() -> None:
+    parsed = parse(bundle(entry(MALE, "urn:uuid:a", request=POST), delete("Patient/1")))
+    assert (parsed.accepted, parsed.tombstones, parsed.superseded) == (1, 1, 0)
+
+
+def test_a_conditional_create_is_named_by_its_search_in_every_object() -> None:
+    ids = set()
+    for made, value in ((MALE, "a"), (FEMALE, "b"), (MALE | {"id": "2"}, "a")):
+        post = POST | {"ifNoneExist": f"identifier=s|{value}"}
+        seen = observation("o", performer=[{"reference": f"Patient/{made['id']}"}])
+        parsed = parse(bundle(entry(made, "urn:uuid:a", request=post), entry(seen, "urn:uuid:o")))
+        (row,) = rows(parsed, "patient")
+        (found,) = rows(parsed, "observation")
+        (named,) = found["performer"]
+        assert (named["key"], named["how"]) == (f"Patient/{row['resource_id']}", "fallback")
+        ids.add(row["resource_id"])
+    assert len(ids) == 2
+
+
+def test_a_name_that_two_resources_give_themselves_means_none() -> None:
+    created = [
+        entry(each, url, request=POST | {"ifNoneExist": f"identifier=s|{url[-1]}"})
+        for each, url in ((MALE, "urn:uuid:a"), (FEMALE, "urn:uuid:b"))
+    ]
+    seen = observation("o", subject={"reference": "Patient/1"}, performer=[{"reference": "Patient/1"}])
+    (found,) = rows(parse(bundle(*created, entry(seen))), "observation")
+    assert (found["patient_id"], found["performer"][0]["how"]) == (None, "ambiguous")
 
 
 def test_one_server_under_two_addresses_has_one_resource() -> None:

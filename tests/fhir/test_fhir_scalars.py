@@ -34,6 +34,7 @@ from spv_platform.fhir.scalars import moment, number
         ("9999", datetime(9999, 1, 1), datetime.max, "year"),
         ("9999-12", datetime(9999, 12, 1), datetime.max, "month"),
         ("9999-12-31", datetime(9999, 12, 31), datetime.max, "day"),
+        ("9999-12-31T23:59:59-12:00", datetime.max - timedelta(microseconds=1), datetime.max, "second"),
         ("0001-01-01T00:00:00+14:00", datetime.min, datetime(1, 1, 1, 0, 0, 1), "second"),
     ],
 )
@@ -105,8 +106,10 @@ def test_a_number_keeps_its_text_and_its_scale(text: str, scale: int) -> None:
     assert number(text.encode()) == (float(text), text, scale)
 
 
-def test_a_number_too_large_for_a_float_has_only_its_text() -> None:
+def test_a_number_too_large_or_too_small_for_a_float_has_only_its_text() -> None:
     assert number(b"1e400") == (None, "1e400", -400)
+    assert number(b"-0.01e-400") == (None, "-0.01e-400", 402)
+    assert number(b"-0.0e-400") == (0, "-0.0e-400", 401)
 
 
 @pytest.mark.parametrize("raw", [b"", b'"7.0"', b"null", b"true", b"{}", b"Infinity"])

@@ -1,5 +1,6 @@
 import contextlib
 import json
+from typing import Any
 
 import pytest
 from fhir_samples import bundle, delete, entry, ndjson, observation, patient, quick
@@ -198,10 +199,23 @@ def test_a_bad_first_line_does_not_hide_the_others() -> None:
 
 
 @pytest.mark.parametrize("change", [[{"url": "urn:not", "valueBoolean": True}], None, []])
-def test_an_entry_that_is_modified_is_set_aside_and_costs_no_neighbour(change: object) -> None:
-    data = bundle(entry(patient("p1"), modifierExtension=change), entry(patient("p2")))
+@pytest.mark.parametrize("part", ["", "request", "response", "search"])
+def test_an_entry_that_is_modified_is_set_aside_and_costs_no_neighbour(change: object, part: str) -> None:
+    modified: dict[str, Any] = {"modifierExtension": change}
+    data = bundle(entry(patient("p1"), **({part: modified} if part else modified)), entry(patient("p2")))
     assert problems(data) == ["modified_entry", None]
     assert problems(data.replace(b'"p2"', b"p2")) == ["modified_entry", "entry_not_json"]
+
+
+@pytest.mark.parametrize("part", ["request", "response", "search"])
+def test_what_fhir_does_not_give_to_a_part_of_an_entry_sets_it_aside(part: str) -> None:
+    known = {
+        "request": {"method": "PUT", "url": "Patient/p2", "ifMatch": "1", "_url": {"id": "x"}},
+        "response": {"status": "200", "etag": "1", "location": "x", "outcome": {"resourceType": "OperationOutcome"}},
+        "search": {"mode": "match", "score": 1, "extension": [{"url": "urn:x"}]},
+    }[part]
+    data = bundle(entry(patient("p1"), **{part: {"foo": 1}}), entry(patient("p2"), **{part: known}))
+    assert problems(data) == ["unknown_element", None]
 
 
 @pytest.mark.parametrize("count", [LIMIT, LIMIT + 1])
