@@ -148,4 +148,5 @@ def _are_equal(parts: Split, versions: list[Version], places: list[int]) -> bool
 
 
 def _content_id(parts: Split, version: Version) -> str:
-    return id_of_content(parts.entries[version.entry].content or b"")
+    content = parts.entries[version.entry].content
+    return id_of_content(content) if content else ""
