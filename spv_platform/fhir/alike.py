@@ -3,7 +3,9 @@
 Of several resources each gets an id of its own; of several versions one wins.
 """
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
+from collections.abc import Container
 from datetime import datetime
 from operator import attrgetter
 
@@ -19,6 +21,7 @@ _key = attrgetter("resource_type", "resource_id")
 #: What names a resource beside its type and id, see `_claim`: kind and text.
 _Claim = tuple[str, str]
 _PLACE: _Claim = ("place", "")
+_UUID = re.compile(r"(?i)urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def tell_apart(parts: Split, versions: list[Version], names: list[Identified]) -> None:
@@ -38,9 +41,17 @@ def tell_apart(parts: Split, versions: list[Version], names: list[Identified]) -
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for place, version in enumerate(versions):
         places[_key(version)].append(place)
-    for alike in places.values():
-        if len(alike) > 1:
-            _separate(parts, versions, names, alike)
+    for key, alike in places.items():
+        if len(alike) == 1:
+            continue
+        claims = _claims(parts, [versions[place] for place in alike])
+        if len(set(claims)) == 1:
+            continue
+        ids = _ids(set(claims), key, places.keys())
+        for place, claim in zip(alike, claims, strict=True):
+            if ids[claim] != key[1]:
+                versions[place].resource_id = ids[claim]
+                names[place] = replace(names[place], resource_id=ids[claim], shared_key="/".join(key))
 
 
 def _are_distinct(versions: list[Version]) -> bool:
@@ -93,58 +104,85 @@ def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
     return (time is not None, time or datetime.min, -version.entry)
 
 
-def _separate(parts: Split, versions: list[Version], names: list[Identified], places: list[int]) -> None:
-    claims = {place: _claim(parts, versions[place]) for place in places}
-    if len({text for kind, text in claims.values() if kind == "server"}) == 1:
-        claims = {place: _PLACE if claim[0] == "server" else claim for place, claim in claims.items()}
-    for claim in set(claims.values()):
-        same = [place for place in places if claims[place] == claim]
-        unnamed = claim[0] == "url" and not any(versions[place].own_id for place in same)
-        # under one fullUrl are versions of one resource (bdl-7), unless it is all that names them
-        if unnamed and not _are_equal(parts, versions, same):
-            claims |= {place: ("content", _content_id(parts, versions[place])) for place in same}
-    if len(set(claims.values())) < 2:
-        return
-    requested = any(
-        kind in ("url", "search") and parts.entries[versions[place].entry].method for place, (kind, _) in claims.items()
-    )
-    if not requested and _are_equal(parts, versions, places):
-        return
-    for place, claim in claims.items():
-        shared, own = versions[place].name, _id_of(claim, versions[place])
-        if own != versions[place].resource_id:
-            versions[place].resource_id = own
-            names[place] = replace(names[place], resource_id=own, shared_key=shared)
+def _claims(parts: Split, versions: list[Version]) -> list[_Claim]:
+    """What names each of the versions of one type and id; equal claims are one resource."""
+    unasked = [parts.entries[version.entry].method is None for version in versions]
+    claims = [_claim(parts, version) for version in versions]
+    servers = {_server_of(version) for version, (kind, _) in zip(versions, claims, strict=True) if kind != "search"} - {
+        ""
+    }
+    if len(servers) == 1:
+        claims = [
+            _PLACE if claim[0] == "server" and asks_not else claim
+            for claim, asks_not in zip(claims, unasked, strict=True)
+        ]
+    # under one fullUrl are versions of one resource (bdl-7)
+    there = {version.full_url for version, claim in zip(versions, claims, strict=True) if claim == _PLACE} - {None}
+    claims = [
+        _PLACE if claim[0] in ("url", "server") and version.full_url in there else claim
+        for version, claim in zip(versions, claims, strict=True)
+    ]
+    if len(set(claims)) == 1 and claims[0][0] != "url":
+        return claims
+    contents = [_content_id(parts, version) for version in versions]
+    # unless it is all that names them
+    named = {claim for version, claim in zip(versions, claims, strict=True) if version.own_id or claim[0] != "url"}
+    claims = [
+        claim if claim in named else ("content", content) for claim, content in zip(claims, contents, strict=True)
+    ]
+    # what is sent under several addresses, and is the same, is sent twice
+    first: dict[str, _Claim] = {}
+    for claim, content, asks_not in zip(claims, contents, unasked, strict=True):
+        if asks_not:
+            first[content] = min(claim, first.get(content, claim))
+    return [
+        first[content] if asks_not else claim
+        for claim, content, asks_not in zip(claims, contents, unasked, strict=True)
+    ]
 
 
 def _claim(parts: Split, version: Version) -> _Claim:
-    """What names a resource: a search, a server or another fullUrl, its content, or its type and id on the feed's."""
-    method = parts.entries[version.entry].method
+    """What names a resource: a search, a server, another fullUrl, its content, or its type and id alone."""
+    method, url = parts.entries[version.entry].method, version.full_url
     if version.condition:
         return "search", version.condition
     if method not in (None, "POST"):
         return _PLACE
-    if version.full_url:
-        server = base_of(version.full_url).partition("://")[2]
-        return ("server", server) if server else ("url", version.full_url)
-    if method is None and version.own_id:
+    if url is None:
+        return _PLACE if method is None and version.own_id else ("content", _content_id(parts, version))
+    if method is None and url.removeprefix("/") == version.name:
         return _PLACE
-    return "content", _content_id(parts, version)
+    if _UUID.fullmatch(url) and version.own_id and id_of_urn(url) == version.own_id:
+        return _PLACE
+    server = _server_of(version)
+    return ("server", server) if server else ("url", url)
 
 
-def _id_of(claim: _Claim, version: Version) -> str:
-    kind, text = claim
-    if kind == "search":
-        return id_of_url(text)
-    if kind == "server":
-        return id_of_url(f"{text}{version.name}")
-    if kind == "url":
-        return id_of_urn(text) or id_of_url(text)
-    return text or version.resource_id
+def _server_of(version: Version) -> str:
+    """The server whose resource of its type and id it is, by its fullUrl; empty: none says so."""
+    url = version.full_url or ""
+    return base_of(url).partition("://")[2] if url.endswith(f"/{version.name}") else ""
 
 
-def _are_equal(parts: Split, versions: list[Version], places: list[int]) -> bool:
-    return len({_content_id(parts, versions[place]) for place in places}) < 2
+def _ids(claims: set[_Claim], key: tuple[str, str], keys: Container[tuple[str, str]]) -> dict[_Claim, str]:
+    """An id for each of several claims to one key, none of which is that of another key of the object."""
+    resource_type, shared = key
+    urns = Counter(id_of_urn(text) for kind, text in claims if kind == "url")
+    found = {}
+    for kind, text in claims:
+        own = id_of_urn(text) if kind == "url" else None
+        held = own == shared and _PLACE in claims
+        if kind == "place":
+            found[kind, text] = shared
+        elif kind == "content":
+            found[kind, text] = text
+        elif kind == "server":
+            found[kind, text] = id_of_url(f"{text}{resource_type}/{shared}")
+        elif own and urns[own] == 1 and not held and (own == shared or (resource_type, own) not in keys):
+            found[kind, text] = own
+        else:
+            found[kind, text] = id_of_url(text)
+    return found
 
 
 def _content_id(parts: Split, version: Version) -> str:

@@ -88,13 +88,14 @@ def parts_of(version: Version, inside: list[Inside]) -> Holder:
         EntryRefusedError: one is a Bundle, or two have one id.
     """
     ids = {each.id for each in inside}
+    free = (made for made in map(str, count()) if made not in ids)
     seen: set[str] = set()
     parts = []
     for number, (type_, id_, text, read) in enumerate(inside):
         if type_ == "Bundle":
             # as one row its entries would be lost
             raise refused("nested_bundle", f"/contained/{number}/resourceType")
-        named = id_ or next(free for free in map(str, count(number)) if free not in ids | seen)
+        named = id_ or next(free)
         if named in seen:
             # which of them a reference means cannot be said
             raise refused("invalid_resource", f"/contained/{number}/id")

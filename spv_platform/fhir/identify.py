@@ -76,6 +76,9 @@ _OF_RESULTS = frozenset(
     {"_contained", "_containedType", "_count", "_elements", "_format", "_include", "_pretty", "_revinclude", "_sort"}
     | {"_summary", "_total"}
 )
+#: Modifiers of parameters that only leave something out.
+_EXCLUDING = (":not", ":missing")
+_ALTERNATIVES = re.compile(r"(?<!\\),")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _REASONS = {"/resourceType": "no_resource_type", "/id": "invalid_id"}
 
@@ -85,7 +88,8 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
 
     The id is one made from the search of a conditional POST; else `resource.id`; else the `Type/id` of a PUT; else one
     made from the search of a conditional PUT; else that of the entry's fullUrl (its uuid, or `…/Type/id`); else one
-    made from the content. What is made is the same whenever the same comes again.
+    made from the content. What is made is the same whenever the same comes again. Where it is that of several, see
+    `alike`.
 
     Args:
         entry: as split.
@@ -128,7 +132,8 @@ def identify(entry: RawEntry, kind: str, stated: datetime | None) -> Version:
     put = _TARGET.fullmatch(entry.url or "") if entry.method == "PUT" else None
     if put and (put[1] != resource_type or head.id not in (None, put[2])):
         raise refused("request_mismatch")
-    condition = _condition_of(entry, resource_type)
+    # who tells a history gave the ids
+    condition = None if put or kind == "history" else _condition_of(entry, resource_type)
     if_absent = condition is not None and entry.method == "POST"
     resource_id = (
         (None if if_absent else head.id or (put and put[2]))
@@ -206,13 +211,16 @@ def _condition_of(entry: RawEntry, resource_type: str) -> str | None:
     """The search, as `Type?search`, that a conditional create or update names its resource by.
 
     Raises:
-        EntryRefusedError: it says no value to search for.
+        EntryRefusedError: it says no value to search for, or another type than that of what comes.
     """
     if entry.method == "POST" and entry.if_none_exist:
-        return _search_of(resource_type, entry.if_none_exist.partition("?")[2] or entry.if_none_exist)
+        before, _, search = entry.if_none_exist.partition("?")
+        return _search_of(resource_type, entry.if_none_exist if "=" in before or not search else search)
     conditional = _PUT_BY_SEARCH.fullmatch(entry.url or "") if entry.method == "PUT" else None
-    if conditional is None or conditional[1] != resource_type:
+    if conditional is None:
         return None
+    if conditional[1] != resource_type:
+        raise refused("request_mismatch")
     return _search_of(resource_type, conditional[2])
 
 
@@ -223,21 +231,17 @@ def _search_of(resource_type: str, search: str) -> str:
     except UnicodeDecodeError:
         found = []
     said = sorted((name, value) for name, value in found if name not in _OF_RESULTS)
-    if not said or not all(map(_selects, said)):
+    if not all(map(_says, said)) or all(name.endswith(_EXCLUDING) for name, _ in said):
         # it finds anybody, so by it two patients would be one
         raise refused("invalid_condition")
     return f"{resource_type}?{'&'.join(map('='.join, said))}"
 
 
-def _selects(parameter: tuple[str, str]) -> bool:
+def _says(parameter: tuple[str, str]) -> bool:
     """Whether a parameter of a search says what to look for, in each of its alternatives."""
     name, value = parameter
-    wanted = [each.strip() for each in value.split(",")]
-    return bool(name.strip()) and not name.endswith((":not", ":missing")) and not any(_is_open(each) for each in wanted)
-
-
-def _is_open(value: str) -> bool:
-    return not value or value.endswith("|")
+    wanted = [each.strip() for each in _ALTERNATIVES.split(value)]
+    return bool(name.strip()) and all(each and not each.endswith("|") for each in wanted)
 
 
 def _made_id(digits: str) -> str:

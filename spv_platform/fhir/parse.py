@@ -12,7 +12,6 @@ from functools import cached_property
 from types import MappingProxyType
 
 import polars as pl
-from msgspec.structs import replace
 
 from spv_platform.errors import PermanentError
 from spv_platform.fhir import contract
@@ -167,19 +166,26 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
     created: set[str] = set()
-    conditions: dict[int, str] = {}
     for entry in parts.entries:
         try:
             version = identify(entry, parts.kind, None if history else stated)
             # a refused resource still gives its name to the references of its neighbours
             sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
-            name = Identified(version.full_url, version.resource_type, version.resource_id, sought, version.version_id)
+            called = None
             if version.condition and version.if_absent:
-                conditions[entry.index] = version.condition
                 called = f"{version.resource_type}/{version.own_id}" if version.own_id else None
-                # what a further one would be known by is not known of the first
-                name = replace(name, identifiers=() if version.condition in created else sought, shared_key=called)
+                # of several the first that was sent says what it is known by
+                sought = () if version.condition in created else sought
                 created.add(version.condition)
+            name = Identified(
+                version.full_url,
+                version.resource_type,
+                version.resource_id,
+                sought,
+                version.version_id,
+                called,
+                version.deleted,
+            )
         except EntryRefusedError as error:
             bad += _set_aside(entry.index, error)
             continue
@@ -203,7 +209,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
         some = [version for version in versions if (version.resource_type == "Medication") is drugs]
         if not drugs:
             rows.note_drugs(winners_of(projected, newest_first=history)[0])
-        taken, refused, again = _take(rows, parts, some, conditions)
+        taken, refused, again = _take(rows, parts, some)
         projected += taken
         bad += [problem for entry, error in refused.items() for problem in _set_aside(entry, error)]
         repeated += again
@@ -225,7 +231,7 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
 
 
 def _date_by_place(versions: list[Version], stated: datetime | None) -> None:
-    """Give versions of a history that say no time that of the next older change that says one; but for deletions.
+    """Give versions of a history that say no time the latest one of the changes listed as older; but for deletions.
 
     A deletion without a time has a rule of its own (`winners_of`). The history's own time is only when it was asked
     for, so it counts only if no version says any.
@@ -233,8 +239,10 @@ def _date_by_place(versions: list[Version], stated: datetime | None) -> None:
     dated = any(version.version_time for version in versions)
     time = None if dated else stated
     for version in reversed(versions):
-        if not (dated and version.deleted and version.version_time is None):
-            time = version.version_time = version.version_time or time
+        if version.version_time is not None:
+            time = max(version.version_time, time or version.version_time)
+        elif not (dated and version.deleted):
+            version.version_time = time
 
 
 def body_of(data: bytes, content_type: str, entry: int) -> bytes:
@@ -255,9 +263,7 @@ def body_of(data: bytes, content_type: str, entry: int) -> bytes:
     return raw
 
 
-def _take(
-    rows: ObjectRows, parts: Split, versions: list[Version], conditions: Mapping[int, str]
-) -> tuple[list[Version], Broken, int]:
+def _take(rows: ObjectRows, parts: Split, versions: list[Version]) -> tuple[list[Version], Broken, int]:
     """Project versions: those that are taken, why others are not, and how many repeat what is there by then.
 
     Of those that are to be created only if there is no such resource the first that is taken counts.
@@ -268,7 +274,7 @@ def _take(
     alternatives: defaultdict[str, deque[Version]] = defaultdict(deque)
     now: list[Version] = []
     for version in versions:
-        (alternatives[conditions[version.entry]] if version.entry in conditions else now).append(version)
+        (alternatives[version.condition or ""] if version.if_absent else now).append(version)
     while now or alternatives:
         tried = {condition: waiting.popleft() for condition, waiting in alternatives.items()}
         now = sorted([*now, *tried.values()], key=lambda each: each.entry) if tried else now

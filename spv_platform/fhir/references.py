@@ -86,6 +86,7 @@ class Identified(msgspec.Struct, gc=False, frozen=True):
     identifiers: tuple[str, ...] = ()
     version_id: str | None = None
     shared_key: str | None = None
+    deleted: bool = False
 
     @property
     def key(self) -> str:
@@ -114,7 +115,7 @@ class Resolver:
             if entry.identifiers:
                 self._note_targets(entry)
         self._shared: dict[str, set[str]] = {entry.shared_key: set() for entry in entries if entry.shared_key}
-        for entry in entries if self._shared else ():
+        for entry in (each for each in entries if not each.deleted) if self._shared else ():
             for called in {entry.shared_key or entry.key, entry.key} & self._shared.keys():
                 self._shared[called].add(entry.key)
         self._answers: dict[tuple[str, str], Resolved] = {}

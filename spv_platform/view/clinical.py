@@ -15,6 +15,9 @@ from spv_platform.view.rows import conditions_in, fact_rows, has_profile, identi
 #: FHIR's codes of clinicalStatus, of conditions and of allergies.
 _COURSES = ("active", "recurrence", "relapse", "inactive", "remission", "resolved")
 _UNVERIFIED = ("refuted", "entered-in-error", "differential", "provisional", "unconfirmed")
+#: As FHIR and SNOMED CT say it, and in words.
+_CONFIRMED = r"(?:^|-)confirmed\b|^410605003$"
+_YET_TO_BE = r"(?:^|-)(?:not|non|un|never|cannot|to-be|until|if)(?:-|$)"
 _TAKEN = (
     "statement:active",
     "statement:completed",
@@ -109,7 +112,8 @@ def unverified_as(among: Sequence[str]) -> pl.Expr:
 def _not_confirmed() -> pl.Expr:
     """`unconfirmed` where a stated verification status says nowhere that the problem is confirmed; else null."""
     said = _verification().list.drop_nulls()
-    confirmed = said.list.eval(pl.element().str.starts_with("confirmed")).list.any()
+    word = pl.element().str
+    confirmed = said.list.eval(word.contains(_CONFIRMED) & ~word.contains(_YET_TO_BE)).list.any()
     return pl.when((said.list.len() > 0) & ~confirmed).then(pl.lit("unconfirmed"))
 
 

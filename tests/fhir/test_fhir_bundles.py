@@ -364,6 +364,9 @@ def test_what_a_history_says_no_time_of_overtakes_nothing_that_is_newer(stated: 
         versions = (dated, before, put(old, "2020-01-01T00:00:00Z"), put(patient("p")))
         (found,) = rows(parse(bundle(*versions, kind="history", **stated)), "patient")
         assert (found["gender"], found["deleted"]) == ("female", False)
+    versions = (put(middle), put(old, "2020-01-01T00:00:00Z"), put(new, "2023-01-01T00:00:00Z"))
+    (found,) = rows(parse(bundle(*versions, kind="history", **stated)), "patient")
+    assert (found["gender"], found["version_time"].year) == ("other", 2023)
     (found,) = rows(parse(bundle(put(new), put(old, "2021-01-01T00:00:00Z"), kind="history", **stated)), "patient")
     assert (found["gender"], found["version_time"].year) == ("female", 2021)
 

@@ -188,6 +188,12 @@ def test_an_id_is_made_that_is_no_longer_than_an_id_may_be() -> None:
     assert (len(made), max(map(len, made)), reasons(parsed)) == (34, len("d1#") + 63, [])
 
 
+def test_a_great_many_contained_resources_get_ids_that_are_free() -> None:
+    inside = [*(observation(None) for _ in range(2_000)), *(observation(str(number)) for number in range(2_000))]
+    parsed = parse(bundle(entry(patient("p", contained=inside))))
+    assert (parsed.contained, len({row["resource_id"] for row in rows(parsed, "observation")})) == (4_000, 4_000)
+
+
 def test_what_a_history_of_relatives_contains_is_not_about_the_patient() -> None:
     told = {
         "resourceType": "FamilyMemberHistory",

@@ -179,6 +179,77 @@ def test_patients_that_only_a_passing_id_makes_one_are_two(first: Any, second: A
     assert told == {"o0": "male", "o1": "female"}
 
 
+PUT = {"method": "PUT", "url": "Patient/1"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (entry(MALE, "http://s/fhir/Patient/a", request=POST), entry(FEMALE, "http://s/fhir/Patient/b", request=POST)),
+        (entry(MALE, "http://s/fhir/Patient/1", request=POST), entry(FEMALE, "http://t/fhir/Patient/1", request=PUT)),
+        (entry(MALE, "http://s/fhir/Patient/1"), entry(FEMALE, "http://t/fhir/Patient/1", request=PUT)),
+        (
+            entry({**MALE, "id": "2"}, "urn:uuid:2", request=POST),
+            entry({**FEMALE, "id": "2"}, "urn:oid:2", request=POST),
+        ),
+    ],
+)
+def test_an_address_tells_patients_apart_as_far_as_it_names_them(first: Any, second: Any) -> None:
+    assert two(first, second) == {"o0": "male", "o1": "female"}
+
+
+def test_an_id_that_a_url_gives_is_no_other_resource() -> None:
+    other = entry(patient("2", gender="other"), request={"method": "PUT", "url": "Patient/2"})
+    created = [entry(MALE, "urn:uuid:2", request=POST), entry(FEMALE, "urn:uuid:3", request=POST)]
+    seen = entry(observation("o", subject={"reference": "urn:uuid:2"}))
+    parsed = parse(bundle(*created, other, seen))
+    genders = {row["resource_id"]: row["gender"] for row in rows(parsed, "patient")}
+    assert (len(genders), genders["2"], genders["3"]) == (3, "other", "female")
+    assert genders[rows(parsed, "observation")[0]["patient_id"]] == "male"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (entry(MALE, "Patient/1"), entry(FEMALE, request=PUT)),
+        (entry(MALE, "urn:uuid:a"), entry(FEMALE, "urn:uuid:a", request=PUT)),
+        (entry(MALE, "http://s/fhir/Patient/1"), entry(FEMALE, "http://s/fhir/Patient/1", request=PUT)),
+        (entry(MALE, "http://s/fhir/Patient/1"), entry(FEMALE)),
+    ],
+)
+def test_versions_of_one_place_are_one_resource(entries: Any) -> None:
+    named = entries[0]["fullUrl"]
+    seen = [entry(observation(f"o{n}", subject={"reference": ref})) for n, ref in enumerate((named, "Patient/1"))]
+    parsed = parse(bundle(*entries, *seen, kind="batch"))
+    assert (parsed.accepted, parsed.superseded, reasons(parsed)) == (3, 1, [])
+    assert {row["patient_id"] for row in rows(parsed, "observation")} == {"1"}
+
+
+def test_equal_contents_without_requests_are_one_resource_beside_another_of_their_id() -> None:
+    parsed = parse(
+        bundle(
+            *(entry(each, f"urn:uuid:{n}") for each, n in ((MALE, "a"), (MALE, "b"), (FEMALE, "c"))), kind="collection"
+        )
+    )
+    assert (parsed.accepted, parsed.duplicates) == (2, 1)
+
+
+def test_who_tells_a_history_gave_its_ids() -> None:
+    asked = POST | {"ifNoneExist": "identifier=s|"}
+    url = "http://s/fhir/Patient/1"
+    changes = [entry(FEMALE, url, request=PUT), entry(MALE, url, request=asked)]
+    seen = entry(observation("o", subject={"reference": "Patient/1"}), "http://s/fhir/Observation/o")
+    parsed = parse(bundle(*changes, seen, kind="history"))
+    assert [(row["resource_id"], row["gender"]) for row in rows(parsed, "patient")] == [("1", "female")]
+    assert (rows(parsed, "observation")[0]["patient_id"], reasons(parsed)) == ("1", [])
+
+
+def test_a_great_many_resources_of_one_id_are_as_many() -> None:
+    created = [entry(observation("1"), f"urn:uuid:{number}", request=POST) for number in range(4_000)]
+    parsed = parse(bundle(*created), max_entries=4_000)
+    assert (parsed.accepted, parsed.balances) == (4_000, True)
+
+
 @pytest.mark.parametrize("kind", ["collection", "document", "searchset"])
 @pytest.mark.parametrize(
     "urls",
@@ -194,9 +265,30 @@ def test_patients_of_one_id_under_different_urls_are_two(kind: str, urls: tuple[
 
 
 def test_a_deletion_takes_back_nothing_that_is_created_under_its_id() -> None:
+    seen = entry(observation("o", subject={"reference": "Patient/1"}))
     for asked in ({"request": POST}, {}):
-        parsed = parse(bundle(entry(MALE, "urn:uuid:a", **asked), delete("Patient/1")))
-        assert (parsed.accepted, parsed.tombstones, parsed.superseded) == (1, 1, 0)
+        parsed = parse(bundle(entry(MALE, "urn:uuid:a", **asked), delete("Patient/1"), seen))
+        assert (parsed.accepted, parsed.tombstones, parsed.superseded) == (2, 1, 0)
+        assert rows(parsed, "observation")[0]["patient_id"] == "a"
+    created = entry(MALE, "http://s/fhir/Patient/1", request=POST)
+    assert parse(bundle(created, delete("Patient/1"))).accepted == 1
+
+
+def test_a_search_may_have_a_question_mark_in_a_value() -> None:
+    asked = [POST | {"ifNoneExist": f"identifier=http://h/{each}?kind=mrn|5"} for each in "xy"]
+    told = two(*(entry(each, f"urn:uuid:{n}", request=asked[n]) for n, each in enumerate((MALE, FEMALE))))
+    assert told == {"o0": "male", "o1": "female"}
+
+
+@pytest.mark.parametrize("more", ["&active:not=false", "&deceased:missing=true", "\\,x"])
+def test_a_search_that_names_somebody_may_leave_others_out(more: str) -> None:
+    parsed = parse(bundle(entry(MALE, request=POST | {"ifNoneExist": f"identifier=s|a{more}"})))
+    assert (parsed.accepted, reasons(parsed)) == (1, [])
+
+
+def test_a_put_by_a_search_for_another_type_is_set_aside() -> None:
+    parsed = parse(bundle(entry(MALE, request={"method": "PUT", "url": "Practitioner?identifier=s|a"})))
+    assert reasons(parsed) == [(0, "request_mismatch", "")]
 
 
 def test_a_conditional_create_is_named_by_its_search_in_every_object() -> None:

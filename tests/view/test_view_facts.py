@@ -156,6 +156,19 @@ def test_a_verification_that_says_nowhere_confirmed_does_not_count(words: str) -
         assert (found["usable"], found["status"], found["polarity"]) == (False, "unconfirmed", None)
 
 
+@pytest.mark.parametrize(
+    ("stated", "usable"),
+    [
+        ({"text": "Diagnosis confirmed"}, True),
+        ({"coding": [{"system": SCT, "code": "410605003"}]}, True),
+        ({"text": "To be confirmed"}, False),
+        ({"text": "unconfirmed by biopsy"}, False),
+    ],
+)
+def test_a_verification_is_read_in_words(stated: dict[str, Any], usable: bool) -> None:
+    assert only(facts(condition(concept(ICD10, "C34.9"), verificationStatus=stated)), "cancer")["usable"] is usable
+
+
 def test_a_course_is_told_by_the_coding_that_fhir_knows() -> None:
     course = {"coding": [{"system": "urn:local", "code": "X"}, {"system": CLINICAL, "code": "resolved"}]}
     assert only(facts(condition(concept(ICD10, "C34.9"), clinicalStatus=course)), "cancer")["status"] == "resolved"
