@@ -108,37 +108,32 @@ def _claims(parts: Split, versions: list[Version]) -> list[_Claim]:
     """What names each of the versions of one type and id; equal claims are one resource."""
     unasked = [parts.entries[version.entry].method is None for version in versions]
     claims = [_claim(parts, version) for version in versions]
-    servers = {_server_of(version) for version, (kind, _) in zip(versions, claims, strict=True) if kind != "search"} - {
-        ""
-    }
-    if len(servers) == 1:
-        claims = [
-            _PLACE if claim[0] == "server" and asks_not else claim
-            for claim, asks_not in zip(claims, unasked, strict=True)
-        ]
+    servers = {_server_of(version) for version in versions if not version.condition} - {""}
+    for place, asks_not in enumerate(unasked):
+        if asks_not and claims[place][0] == "server" and len(servers) == 1:
+            claims[place] = _PLACE
     # under one fullUrl are versions of one resource (bdl-7)
     there = {version.full_url for version, claim in zip(versions, claims, strict=True) if claim == _PLACE} - {None}
-    claims = [
-        _PLACE if claim[0] in ("url", "server") and version.full_url in there else claim
-        for version, claim in zip(versions, claims, strict=True)
-    ]
-    if len(set(claims)) == 1 and claims[0][0] != "url":
-        return claims
-    contents = [_content_id(parts, version) for version in versions]
-    # unless it is all that names them
+    for place, version in enumerate(versions):
+        if claims[place][0] in ("url", "server") and version.full_url in there:
+            claims[place] = _PLACE
+    if len(set(claims)) > 1 or claims[0][0] == "url":
+        _weigh_contents(claims, versions, unasked, [_content_id(parts, version) for version in versions])
+    return claims
+
+
+def _weigh_contents(claims: list[_Claim], versions: list[Version], unasked: list[bool], contents: list[str]) -> None:
+    # a fullUrl that is all that names several contents is a placeholder
     named = {claim for version, claim in zip(versions, claims, strict=True) if version.own_id or claim[0] != "url"}
-    claims = [
-        claim if claim in named else ("content", content) for claim, content in zip(claims, contents, strict=True)
-    ]
+    for place, content in enumerate(contents):
+        if claims[place] not in named:
+            claims[place] = "content", content
     # what is sent under several addresses, and is the same, is sent twice
     first: dict[str, _Claim] = {}
-    for claim, content, asks_not in zip(claims, contents, unasked, strict=True):
-        if asks_not:
-            first[content] = min(claim, first.get(content, claim))
-    return [
-        first[content] if asks_not else claim
-        for claim, content, asks_not in zip(claims, contents, unasked, strict=True)
-    ]
+    for place in (place for place, asks_not in enumerate(unasked) if asks_not):
+        first[contents[place]] = min(claims[place], first.get(contents[place], claims[place]))
+    for place in (place for place, asks_not in enumerate(unasked) if asks_not):
+        claims[place] = first[contents[place]]
 
 
 def _claim(parts: Split, version: Version) -> _Claim:

@@ -232,7 +232,7 @@ def _says_all_once(data: bytes, bundle: _Bundle) -> bool:
     try:
         if any(_repeats(bytes(part)) for part in unread if bytes(part)):
             return False
-    except RecursionError:
+    except RecursionError:  # the reader read it, at a greater depth than this
         return False
     if len(data) <= _SHORT and len(_encode(bundle)) == len(data):
         return True
