@@ -5,7 +5,7 @@ Of several resources each gets an id of its own; of several versions one wins.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import datetime
 from operator import attrgetter
 
@@ -41,13 +41,16 @@ def tell_apart(parts: Split, versions: list[Version], names: list[Identified]) -
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for place, version in enumerate(versions):
         places[_key(version)].append(place)
+    named = Counter(
+        (type_, id_of_urn(url)) for type_, url in {(each.resource_type, each.full_url) for each in versions}
+    )
     for key, alike in places.items():
         if len(alike) == 1:
             continue
         claims = _claims(parts, [versions[place] for place in alike])
         if len(set(claims)) == 1:
             continue
-        ids = _ids(set(claims), key, places.keys())
+        ids = _ids(set(claims), key, places.keys(), named)
         for place, claim in zip(alike, claims, strict=True):
             if ids[claim] != key[1]:
                 versions[place].resource_id = ids[claim]
@@ -159,21 +162,32 @@ def _server_of(version: Version) -> str:
     return base_of(url).partition("://")[2] if url.endswith(f"/{version.name}") else ""
 
 
-def _ids(claims: set[_Claim], key: tuple[str, str], keys: Container[tuple[str, str]]) -> dict[_Claim, str]:
-    """An id for each of several claims to one key, none of which is that of another key of the object."""
+def _ids(
+    claims: set[_Claim],
+    key: tuple[str, str],
+    keys: Container[tuple[str, str]],
+    named: Mapping[tuple[str, str | None], int],
+) -> dict[_Claim, str]:
+    """An id for each of several claims to one key; none is that of another key of the object.
+
+    Args:
+        claims: to the key.
+        key: (type, id).
+        keys: all of the object.
+        named: how many urns of the object give a type and id.
+    """
     resource_type, shared = key
-    urns = Counter(id_of_urn(text) for kind, text in claims if kind == "url")
     found = {}
     for kind, text in claims:
         own = id_of_urn(text) if kind == "url" else None
-        held = own == shared and _PLACE in claims
+        held = _PLACE in claims if own == shared else (resource_type, own) in keys
         if kind == "place":
             found[kind, text] = shared
         elif kind == "content":
             found[kind, text] = text
         elif kind == "server":
             found[kind, text] = id_of_url(f"{text}{resource_type}/{shared}")
-        elif own and urns[own] == 1 and not held and (own == shared or (resource_type, own) not in keys):
+        elif own and named[resource_type, own] == 1 and not held:
             found[kind, text] = own
         else:
             found[kind, text] = id_of_url(text)

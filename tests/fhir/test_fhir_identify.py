@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
-from fhir_samples import bundle, delete, entry, observation, parse, patient, reasons, rows
+from fhir_samples import bundle, delete, entry, observation, parse, patient, quick, reasons, rows
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_what_is_created_under_one_id_but_several_urls_is_several_resources() -> None:
@@ -262,6 +264,30 @@ def test_a_great_many_resources_of_one_id_are_as_many() -> None:
 )
 def test_patients_of_one_id_under_different_urls_are_two(kind: str, urls: tuple[str, str]) -> None:
     assert two(entry(MALE, urls[0]), entry(FEMALE, urls[1]), kind) == {"o0": "male", "o1": "female"}
+
+
+URLS = ("urn:uuid:1", "urn:uuid:b", "urn:oid:1", "http://s/Patient/1", "http://t/Patient/1", "https://u/docs/x")
+
+
+@quick
+@given(
+    st.lists(st.sampled_from(URLS), min_size=2, unique=True).flatmap(
+        lambda urls: st.tuples(
+            st.permutations(urls),
+            *(st.tuples(st.sampled_from(["1", "b", None]), st.sampled_from([None, POST])) for _ in urls),
+        )
+    )
+)
+def test_whatever_ids_they_have_patients_of_different_urls_stay_apart_and_are_found_by_these(drawn: Any) -> None:
+    urls, *chosen = drawn
+    born = {url: f"19{10 + number}-01-01" for number, url in enumerate(sorted(urls))}
+    entries = [entry(observation(f"o{born[url][:4]}", subject={"reference": url}), f"urn:o:{url}") for url in urls]
+    for url, (id_, request) in zip(urls, chosen, strict=True):
+        entries.append(entry(patient(id_, birthDate=born[url]), url, **({"request": request} if request else {})))
+    parsed = parse(bundle(*entries, kind="batch"))
+    found = {row["resource_id"]: row["birth_date"] for row in rows(parsed, "patient")}
+    assert sorted(found.values()) == sorted(born.values())
+    assert all(found[row["patient_id"]][:4] == row["resource_id"][1:] for row in rows(parsed, "observation"))
 
 
 def test_a_deletion_takes_back_nothing_that_is_created_under_its_id() -> None:
