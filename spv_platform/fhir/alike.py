@@ -109,11 +109,11 @@ def _rank_of_history(version: Version) -> tuple[bool, datetime, int]:
 
 def _claims(parts: Split, versions: list[Version]) -> list[_Claim]:
     """What names each of the versions of one type and id; equal claims are one resource."""
-    unasked = [parts.entries[version.entry].method is None for version in versions]
+    unasked = [place for place, version in enumerate(versions) if parts.entries[version.entry].method is None]
     claims = [_claim(parts, version) for version in versions]
     servers = {_server_of(version) for version in versions if not version.condition} - {""}
-    for place, asks_not in enumerate(unasked):
-        if asks_not and claims[place][0] == "server" and len(servers) == 1:
+    for place in unasked if len(servers) == 1 else ():
+        if claims[place][0] == "server":
             claims[place] = _PLACE
     # under one fullUrl are versions of one resource (bdl-7)
     there = {version.full_url for version, claim in zip(versions, claims, strict=True) if claim == _PLACE} - {None}
@@ -125,7 +125,15 @@ def _claims(parts: Split, versions: list[Version]) -> list[_Claim]:
     return claims
 
 
-def _weigh_contents(claims: list[_Claim], versions: list[Version], unasked: list[bool], contents: list[str]) -> None:
+def _weigh_contents(claims: list[_Claim], versions: list[Version], unasked: list[int], contents: list[str]) -> None:
+    """Let contents decide where fullUrls mean nothing.
+
+    Args:
+        claims: to be changed.
+        versions: beside the claims.
+        unasked: places of those that have no request.
+        contents: beside the claims.
+    """
     # a fullUrl that is all that names several contents is a placeholder
     named = {claim for version, claim in zip(versions, claims, strict=True) if version.own_id or claim[0] != "url"}
     for place, content in enumerate(contents):
@@ -133,9 +141,9 @@ def _weigh_contents(claims: list[_Claim], versions: list[Version], unasked: list
             claims[place] = "content", content
     # what is sent under several addresses, and is the same, is sent twice
     first: dict[str, _Claim] = {}
-    for place in (place for place, asks_not in enumerate(unasked) if asks_not):
+    for place in unasked:
         first[contents[place]] = min(claims[place], first.get(contents[place], claims[place]))
-    for place in (place for place, asks_not in enumerate(unasked) if asks_not):
+    for place in unasked:
         claims[place] = first[contents[place]]
 
 
@@ -150,7 +158,7 @@ def _claim(parts: Split, version: Version) -> _Claim:
         return _PLACE if method is None and version.own_id else ("content", _content_id(parts, version))
     if method is None and url.removeprefix("/") == version.name:
         return _PLACE
-    if _UUID.fullmatch(url) and version.own_id and id_of_urn(url) == version.own_id:
+    if _UUID.fullmatch(url) and id_of_urn(url) == version.own_id:
         return _PLACE
     server = _server_of(version)
     return ("server", server) if server else ("url", url)

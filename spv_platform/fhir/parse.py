@@ -165,14 +165,14 @@ def _parsed(parts: Split, origin: Origin, known: Known, check: Check) -> ParsedO
     names: list[Identified] = []
     versions: list[Version] = []
     bad: list[QuarantinedEntry] = []
-    created: set[str] = set()
+    created: set[str | None] = set()
     for entry in parts.entries:
         try:
             version = identify(entry, parts.kind, None if history else stated)
             # a refused resource still gives its name to the references of its neighbours
             sought = identifiers_of(version, entry) if version.resource_type in SOUGHT_TYPES else ()
             called = None
-            if version.condition and version.if_absent:
+            if version.if_absent:
                 called = f"{version.resource_type}/{version.own_id}" if version.own_id else None
                 # of several the first that was sent says what it is known by
                 sought = () if version.condition in created else sought
@@ -271,10 +271,10 @@ def _take(rows: ObjectRows, parts: Split, versions: list[Version]) -> tuple[list
     taken: list[Version] = []
     broken: Broken = {}
     repeated = 0
-    alternatives: defaultdict[str, deque[Version]] = defaultdict(deque)
+    alternatives: defaultdict[str | None, deque[Version]] = defaultdict(deque)
     now: list[Version] = []
     for version in versions:
-        (alternatives[version.condition or ""] if version.if_absent else now).append(version)
+        (alternatives[version.condition] if version.if_absent else now).append(version)
     while now or alternatives:
         tried = {condition: waiting.popleft() for condition, waiting in alternatives.items()}
         now = sorted([*now, *tried.values()], key=lambda each: each.entry) if tried else now

@@ -114,10 +114,11 @@ class Resolver:
         for entry in entries:
             if entry.identifiers:
                 self._note_targets(entry)
-        self._shared: dict[str, set[str]] = {entry.shared_key: set() for entry in entries if entry.shared_key}
-        for entry in (each for each in entries if not each.deleted) if self._shared else ():
-            for called in {entry.shared_key or entry.key, entry.key} & self._shared.keys():
-                self._shared[called].add(entry.key)
+        self._shared = {entry.shared_key: {entry.key} for entry in entries if entry.shared_key}
+        for entry in entries if self._shared else ():
+            for called in (entry.shared_key, entry.key):
+                if called in self._shared and not entry.deleted:
+                    self._shared[called].add(entry.key)
         self._answers: dict[tuple[str, str], Resolved] = {}
 
     @cached_property

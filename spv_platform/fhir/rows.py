@@ -151,9 +151,7 @@ class ObjectRows:
                 version.digest = digest(text, narrated=narrated)
         return found
 
-    def _project(
-        self, group: _Group, made: MadeLot, holders: Mapping[int, Holder], around: dict[int, "_Around"]
-    ) -> None:
+    def _project(self, group: _Group, made: MadeLot, holders: Mapping[int, Holder], around: dict[int, _Around]) -> None:
         """Make the rows of a group; those of resources that contain others come before these."""
         versions = group.versions
         entries = np.array([version.entry for version in versions])

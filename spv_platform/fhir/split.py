@@ -28,8 +28,6 @@ _ARRAY_OR_OBJECT = ord("{") ^ ord("[")
 #: The fast reader counts entries only after it has read them all. A Bundle with more objects than this many times the
 #: limit is split by the patient reader, which stops at the limit.
 _OBJECTS_PER_ENTRY = 64
-
-
 _ABSENT = msgspec.Raw()
 
 
@@ -97,19 +95,19 @@ class _Header(_Typed):
 class _Around(_Header, forbid_unknown_fields=True):
     """What FHIR has of a Bundle around its entries, so that any other name is none of its."""
 
-    id: msgspec.Raw = msgspec.Raw()
-    meta: msgspec.Raw = msgspec.Raw()
-    implicit_rules: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="implicitRules")
-    implicit_rules_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_implicitRules")
-    language: msgspec.Raw = msgspec.Raw()
-    language_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_language")
-    identifier: msgspec.Raw = msgspec.Raw()
-    type_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_type")
-    timestamp_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_timestamp")
-    total: msgspec.Raw = msgspec.Raw()
-    total_extended: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_total")
-    link: msgspec.Raw = msgspec.Raw()
-    signature: msgspec.Raw = msgspec.Raw()
+    id: msgspec.Raw = _ABSENT
+    meta: msgspec.Raw = _ABSENT
+    implicit_rules: msgspec.Raw = msgspec.field(default=_ABSENT, name="implicitRules")
+    implicit_rules_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_implicitRules")
+    language: msgspec.Raw = _ABSENT
+    language_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_language")
+    identifier: msgspec.Raw = _ABSENT
+    type_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_type")
+    timestamp_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_timestamp")
+    total: msgspec.Raw = _ABSENT
+    total_extended: msgspec.Raw = msgspec.field(default=_ABSENT, name="_total")
+    link: msgspec.Raw = _ABSENT
+    signature: msgspec.Raw = _ABSENT
 
 
 class _Bundle(_Around):
